@@ -1,0 +1,8 @@
+module github.com/redisx/redisx
+
+go 1.25
+
+require (
+	go.uber.org/goleak v1.3.0
+	pgregory.net/rapid v1.3.0
+)

@@ -1,0 +1,292 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/session"
+	"github.com/redisx/redisx/resp3"
+)
+
+const (
+	backoffBase = 50 * time.Millisecond
+	backoffMax  = 5 * time.Second
+	healthy     = 10 * time.Second // a connection this old resets the backoff
+	keepIdle    = 8                // private connections kept for reuse
+)
+
+// ErrClosed is the cause of errors after Close.
+var ErrClosed = errors.New("client closed")
+
+// Config says how to reach a node. Zero fields take the defaults.
+type Config struct {
+	// Dial opens a stream to the node.
+	Dial        func(ctx context.Context) (net.Conn, error)
+	DialTimeout time.Duration // dial and handshake; default 5 s
+	OfflineWait time.Duration // how long commands wait for a connection; default 1 s
+	MaxPrivate  int           // private connections; default 1024
+	Session     session.Config
+	Hello       session.Hello
+}
+
+// Node is the pool of one node. It may be used by many goroutines at once.
+type Node struct {
+	cfg    Config
+	shared atomic.Pointer[session.Conn]
+	room   chan struct{} // one token per private connection
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the dialler
+
+	mu       sync.Mutex
+	closed   bool
+	up       chan struct{} // closed when the dialler is through, nil if none runs
+	lastErr  error         // of the last dial
+	failures int           // in a row
+	since    time.Time     // when shared was opened
+	idle     []*session.Conn
+	private  map[*session.Conn]struct{}
+}
+
+// New returns a Node that has no connection yet.
+func New(cfg Config) *Node {
+	if cfg.DialTimeout <= 0 {
+		cfg.DialTimeout = 5 * time.Second
+	}
+	if cfg.OfflineWait <= 0 {
+		cfg.OfflineWait = time.Second
+	}
+	if cfg.MaxPrivate <= 0 {
+		cfg.MaxPrivate = 1024
+	}
+	n := &Node{cfg: cfg, private: map[*session.Conn]struct{}{}, room: make(chan struct{}, cfg.MaxPrivate)}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// Do runs r on the shared connection, or on a private one if it may block.
+func (n *Node) Do(ctx context.Context, r *command.Request) (command.Reply, error) {
+	if r.Block() != 0 {
+		return n.doPrivate(ctx, r)
+	}
+	for {
+		c, err := n.conn(ctx)
+		if err != nil {
+			return command.Reply{}, n.unsent(r.Name(), err)
+		}
+		reply, err := c.Do(ctx, r)
+		if err == nil || !n.again(ctx, c, err) {
+			return reply, err
+		}
+	}
+}
+
+// DoBatch runs a batch on the shared connection, or on a private one if a
+// request of it may block.
+func (n *Node) DoBatch(ctx context.Context, rs []command.Request, got func(int, resp3.View, error)) error {
+	for i := range rs {
+		if rs[i].Block() != 0 {
+			return n.With(ctx, func(c *session.Conn) error { return c.DoBatch(ctx, rs, got) })
+		}
+	}
+	for {
+		c, err := n.conn(ctx)
+		if err != nil {
+			for i := range rs {
+				got(i, resp3.View{}, n.unsent(rs[i].Name(), err))
+			}
+			return n.unsent("", err)
+		}
+		if err := c.Err(); err != nil && n.again(ctx, c, &command.Error{Outcome: command.NotSent, Err: err}) {
+			continue
+		}
+		return c.DoBatch(ctx, rs, got)
+	}
+}
+
+// again reports whether err only says that c was dead before anything was
+// sent: then the command goes to the next connection. Nothing is ever repeated.
+func (n *Node) again(ctx context.Context, c *session.Conn, err error) bool {
+	var e *command.Error
+	if !errors.As(err, &e) || e.Outcome != command.NotSent || e.Phase == "build" || ctx.Err() != nil || c.Err() == nil {
+		return false
+	}
+	n.shared.CompareAndSwap(c, nil)
+	return true
+}
+
+func (n *Node) unsent(name string, err error) error {
+	return &command.Error{Command: name, Node: n.cfg.Session.Node, Phase: "dial", Outcome: command.NotSent, Err: err}
+}
+
+// Open waits until the shared connection is up.
+func (n *Node) Open(ctx context.Context) error {
+	c, err := n.wait(ctx, time.Time{})
+	if err != nil {
+		return n.unsent("HELLO", err)
+	}
+	return c.Err()
+}
+
+// conn returns the shared connection, waiting for it within bounds.
+func (n *Node) conn(ctx context.Context) (*session.Conn, error) {
+	if c := n.shared.Load(); c != nil {
+		return c, nil
+	}
+	return n.wait(ctx, time.Now().Add(n.cfg.OfflineWait))
+}
+
+// wait waits for the shared connection until the deadline; a zero deadline
+// means the end of the first attempt.
+func (n *Node) wait(ctx context.Context, deadline time.Time) (*session.Conn, error) {
+	for {
+		n.mu.Lock()
+		if n.closed {
+			n.mu.Unlock()
+			return nil, ErrClosed
+		}
+		if c := n.shared.Load(); c != nil {
+			n.mu.Unlock()
+			return c, nil
+		}
+		if n.up == nil {
+			n.up = make(chan struct{})
+			n.wg.Go(n.dial)
+		}
+		up := n.up
+		n.mu.Unlock()
+
+		var expired <-chan time.Time
+		if !deadline.IsZero() {
+			t := time.NewTimer(time.Until(deadline))
+			defer t.Stop()
+			expired = t.C
+		}
+		select {
+		case <-up:
+		case <-ctx.Done():
+			return nil, n.because(context.Cause(ctx))
+		case <-expired:
+			return nil, n.because(nil)
+		}
+		if c := n.shared.Load(); c != nil {
+			return c, nil
+		}
+		if deadline.IsZero() || !time.Now().Before(deadline) {
+			return nil, n.because(nil)
+		}
+	}
+}
+
+// because joins the reason why a caller gave up with what the last dial said,
+// which must never be swallowed.
+func (n *Node) because(err error) error {
+	n.mu.Lock()
+	last := n.lastErr
+	n.mu.Unlock()
+	switch {
+	case last == nil && err == nil:
+		return errors.New("no connection yet")
+	case last == nil:
+		return err
+	case err == nil:
+		return last
+	}
+	return fmt.Errorf("%w (last dial: %v)", err, last)
+}
+
+// dial makes one attempt, after the backoff that earlier failures earned.
+func (n *Node) dial() {
+	n.mu.Lock()
+	if time.Since(n.since) > healthy && !n.since.IsZero() {
+		n.failures = 0
+	}
+	pause := backoff(n.failures)
+	n.mu.Unlock()
+
+	var c *session.Conn
+	err := sleep(n.ctx, pause)
+	if err == nil {
+		c, err = n.open(n.ctx, n.cfg.Session)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	close(n.up)
+	n.up = nil
+	if err != nil {
+		n.lastErr = err
+		n.failures++
+		return
+	}
+	if n.closed {
+		n.wg.Go(func() { c.Close() })
+		return
+	}
+	n.lastErr, n.since = nil, time.Now()
+	n.failures++ // forgotten once the connection proves healthy
+	n.shared.Store(c)
+}
+
+// open dials and greets.
+func (n *Node) open(ctx context.Context, cfg session.Config) (*session.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
+	defer cancel()
+	nc, err := n.cfg.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return session.Open(ctx, nc, cfg, n.cfg.Hello)
+}
+
+// backoff returns how long to wait before the next dial: full jitter up to an
+// exponentially growing bound. The first try after a failure comes at once.
+func backoff(failures int) time.Duration {
+	if failures <= 1 {
+		return 0
+	}
+	bound := backoffBase << min(failures-2, 16)
+	return rand.N(min(bound, backoffMax))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends all connections and the dialler, and waits for them.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	n.closed = true
+	n.cancel()
+	all := n.idle
+	for c := range n.private {
+		all = append(all, c)
+	}
+	n.idle = nil
+	n.mu.Unlock()
+	if c := n.shared.Load(); c != nil {
+		c.Close()
+	}
+	for _, c := range all {
+		c.Close()
+	}
+	n.wg.Wait()
+	return nil
+}

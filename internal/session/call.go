@@ -1,0 +1,131 @@
+package session
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+// The states of a call; doc.go has the drawing.
+const (
+	pending int32 = iota
+	busy
+	done
+	gone
+)
+
+// signal is what a waiting caller is woken with.
+type signal uint8
+
+const (
+	finished signal = iota // the call is done
+	promoted               // the caller leads now
+)
+
+// call is one command, or one batch of commands, on its way.
+type call struct {
+	state atomic.Int32
+	ready chan signal // capacity 1, sent to at most once per wait
+
+	// Set before the call is queued, then guarded by Conn.mu until the writer
+	// has taken its bytes.
+	start, end int64 // where its bytes begin and end in the stream
+	want       int   // replies to come
+	deadline   int64 // on the stall clock, 0: none
+	waiting    bool  // guarded by Conn.mu: asleep on ready
+
+	// Owned by the leader until done, then by the caller.
+	got     int
+	view    resp3.View // the reply of a single command
+	buf     []byte     // memory of the reply, or all frames of a batch
+	ends    []int      // where each frame of a batch ends in buf
+	err     error      // why there is no (further) reply
+	phase   string
+	outcome command.Outcome
+	wrote   int64 // bytes of the stream known to be handed over, when err is set
+}
+
+var calls = sync.Pool{New: func() any { return &call{ready: make(chan signal, 1)} }}
+
+// keepReply is how large a reply's memory may be to be kept for the next call.
+const keepReply = 32 << 10
+
+func newCall(want int) *call {
+	k := calls.Get().(*call)
+	k.want = want
+	return k
+}
+
+// Release returns the call to the pool. Its owner calls it once.
+func (k *call) Release() {
+	if cap(k.buf) > keepReply {
+		k.buf = nil
+	}
+	if cap(k.ends) > keepReply/8 {
+		k.ends = nil
+	}
+	k.view, k.err, k.phase = resp3.View{}, nil, ""
+	k.buf, k.ends = k.buf[:0], k.ends[:0]
+	k.got, k.outcome, k.waiting = 0, command.Maybe, false
+	k.state.Store(pending)
+	calls.Put(k)
+}
+
+// ownText is the size from which a string reply gets memory of its own, which
+// then becomes the caller's string without another copy.
+const ownText = 512
+
+// deliver gives the call its next reply. Only the leader calls it. It reports
+// whether the call is complete; frame is the encoded reply.
+func (k *call) deliver(v resp3.View, frame []byte) (complete, wanted bool) {
+	if !k.state.CompareAndSwap(pending, busy) {
+		k.got++
+		return k.got == k.want, false
+	}
+	raw := v.Raw()
+	switch {
+	case k.want > 1:
+		k.buf = append(k.buf, frame...)
+		k.ends = append(k.ends, len(k.buf))
+	case len(raw) >= ownText && !v.Kind().IsAggregate():
+		own := make([]byte, len(raw))
+		copy(own, raw)
+		k.view = v.Rebase(own).Owned()
+	default:
+		k.buf = append(k.buf[:0], raw...)
+		k.view = v.Rebase(k.buf)
+	}
+	k.got++
+	if k.got < k.want {
+		k.state.Store(pending)
+		return false, true
+	}
+	k.state.Store(done)
+	return true, true
+}
+
+// fail ends the call without a reply. Only the leader calls it. It reports
+// whether anybody waits for it.
+func (k *call) fail(err error, phase string, wrote int64) bool {
+	if !k.state.CompareAndSwap(pending, busy) {
+		return false
+	}
+	k.err, k.phase, k.wrote = err, phase, wrote
+	k.outcome = outcome(k.start, k.end, wrote)
+	k.state.Store(done)
+	return true
+}
+
+// outcome judges a command whose bytes are [start, end) of the stream, of which
+// wrote bytes were handed to the transport.
+func outcome(start, end, wrote int64) command.Outcome {
+	switch {
+	case start >= wrote:
+		return command.NotSent
+	case end > wrote:
+		return command.Cut
+	}
+	return command.Maybe
+}

@@ -1,0 +1,327 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+// ErrClosed is the cause of errors after Close.
+var ErrClosed = errors.New("connection closed")
+
+// ErrStalled is the cause when the server left a command unanswered for longer
+// than the timeout.
+var ErrStalled error = stalledError{}
+
+type stalledError struct{}
+
+func (stalledError) Error() string { return "no reply within the timeout" }
+func (stalledError) Timeout() bool { return true }
+
+// Config tunes a Conn. Zero fields take the defaults.
+type Config struct {
+	Node        string        // the address, for errors
+	MaxInFlight int           // commands; default 8192
+	MaxBytes    int           // bytes of commands; default 8 MiB
+	Timeout     time.Duration // of the stall clock; default 5 s
+	Limits      resp3.Limits
+	// OnPush is given every push frame, in place, by the goroutine that reads.
+	// It must not block. Nil: pushes are counted and dropped.
+	OnPush func(resp3.View)
+	// OnClose is told, once, why the connection died.
+	OnClose func(error)
+	// Standing keeps a reader on the connection while it is idle, for
+	// connections whose pushes must be seen at once.
+	Standing bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxInFlight <= 0 {
+		c.MaxInFlight = 8192
+	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 8 << 20
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 5 * time.Second
+	}
+	return c
+}
+
+// Conn is one connection. It may be used by many goroutines at once.
+type Conn struct {
+	nc  net.Conn
+	cfg Config
+	rd  *resp3.Reader // the leader's
+
+	taken  atomic.Int64 // bytes of the stream that a writer has taken
+	pushes atomic.Int64
+
+	mu       sync.Mutex
+	changed  sync.Cond // writing or leading became false
+	wbuf     []byte    // encoded, not yet taken by a writer
+	spare    []byte
+	wrote    int64   // bytes of the stream that the transport took
+	queued   []*call // not yet claimed by the leader, in stream order
+	nflight  int     // commands admitted and not answered
+	nbytes   int     // their size
+	waiters  []*waiter
+	writing  bool
+	leading  bool
+	poked    bool  // the read deadline is in the past
+	oldest   int64 // deadline of the oldest unanswered call, 0: none
+	err      error // why the connection is dead
+	errPhase string
+	watch    watch
+	clock    clock
+
+	// Owned by the leader.
+	inflight []*call
+	head     int
+	answered int   // commands answered and not yet settled
+	freed    int   // their size
+	moved    bool  // part of a batch was answered
+	limit    int64 // taken, when the last bytes had arrived
+
+	wg sync.WaitGroup // background writers and ticks
+}
+
+// New returns a Conn over nc, which it owns from now on.
+func New(nc net.Conn, cfg Config) *Conn {
+	c := &Conn{nc: nc, cfg: cfg.withDefaults(), rd: resp3.NewReader(nc, cfg.Limits)}
+	c.changed.L = &c.mu
+	c.mu.Lock()
+	c.watch.poke = c.poke
+	c.clock.start(c)
+	if c.cfg.Standing {
+		c.leading = true
+		c.wg.Go(c.stand)
+	}
+	c.mu.Unlock()
+	return c
+}
+
+// Node returns the address given in the Config.
+func (c *Conn) Node() string { return c.cfg.Node }
+
+// Err returns why the connection is dead, or nil while it is not.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Pending returns how many commands are in flight, orphans of callers that
+// left included.
+func (c *Conn) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nflight
+}
+
+// Pushes returns how many push frames came without anybody to take them.
+func (c *Conn) Pushes() int64 { return c.pushes.Load() }
+
+// Do sends one request and waits for its reply. The caller releases the reply.
+// An error reply is returned as an error.
+func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error) {
+	if err := r.Err(); err != nil {
+		return command.Reply{}, c.error(r, "build", command.NotSent, err)
+	}
+	if err := c.admit(ctx, 1, r.Size()); err != nil {
+		return command.Reply{}, c.error(r, "queue", command.NotSent, err)
+	}
+	k := newCall(1)
+	k.start = c.taken.Load() + int64(len(c.wbuf))
+	c.wbuf = r.Append(c.wbuf)
+	c.enqueue(k, r.Size(), r.Block())
+	if err := c.run(ctx, k); err != nil {
+		return command.Reply{}, c.error(r, "read", command.Maybe, err)
+	}
+	if err := k.err; err != nil {
+		err = c.error(r, k.phase, k.outcome, err)
+		k.Release()
+		return command.Reply{}, err
+	}
+	if k.view.Kind().IsError() {
+		err := command.ReplyError(r.Spec(), c.cfg.Node, resp3.ServerError(string(k.view.Bytes())))
+		k.Release()
+		return command.Reply{}, err
+	}
+	return command.NewReply(k.view, k), nil
+}
+
+// error describes a failure of r. A withdrawn request reports that it was never
+// sent, whatever the caller believed.
+func (c *Conn) error(r *command.Request, phase string, o command.Outcome, err error) error {
+	var w *withdrawnError
+	if errors.As(err, &w) {
+		phase, o, err = "queue", command.NotSent, w.err
+	}
+	return &command.Error{Command: r.Name(), Node: c.cfg.Node, Phase: phase, Outcome: o, Err: err}
+}
+
+// withdrawnError marks a call that was taken back before any byte of it was
+// written.
+type withdrawnError struct{ err error }
+
+func (e *withdrawnError) Error() string { return e.err.Error() }
+
+// run writes and reads until k is done, or returns why the caller left early.
+// It is called with mu held and returns without it.
+func (c *Conn) run(ctx context.Context, k *call) error {
+	if !c.writing {
+		c.write(ctx, k)
+	}
+	if !c.leading && k.state.Load() != done {
+		c.leading = true
+		c.watch.lead(c, ctx)
+		c.mu.Unlock()
+		return c.lead(ctx, k)
+	}
+	k.waiting = true
+	c.mu.Unlock()
+	return c.follow(ctx, k)
+}
+
+// follow waits for the leader to answer k or to hand the lead on.
+func (c *Conn) follow(ctx context.Context, k *call) error {
+	var s signal
+	if ctxDone := ctx.Done(); ctxDone == nil {
+		s = <-k.ready
+	} else {
+		select {
+		case s = <-k.ready:
+		case <-ctxDone:
+			return c.leave(ctx, k)
+		}
+	}
+	if s == finished {
+		return nil
+	}
+	c.mu.Lock()
+	c.watch.lead(c, ctx)
+	c.mu.Unlock()
+	return c.lead(ctx, k)
+}
+
+// leave takes a follower out because its context ended. If the call was
+// answered in the same moment, the answer wins.
+func (c *Conn) leave(ctx context.Context, k *call) error {
+	c.mu.Lock()
+	if !k.waiting { // the lead was handed to k: pass it on
+		c.mu.Unlock()
+		if s := <-k.ready; s == finished { // the connection died meanwhile
+			return nil
+		}
+		return c.resign(ctx, k)
+	}
+	k.waiting = false
+	if c.withdraw(k) {
+		c.mu.Unlock()
+		return &withdrawnError{context.Cause(ctx)}
+	}
+	c.mu.Unlock()
+	if k.abandon() {
+		return context.Cause(ctx)
+	}
+	<-k.ready
+	return nil
+}
+
+// resign gives up the lead because the leader's context ended.
+func (c *Conn) resign(ctx context.Context, k *call) error {
+	var err error
+	if k.state.Load() != done {
+		err = context.Cause(ctx)
+		c.mu.Lock()
+		if c.withdraw(k) {
+			err = &withdrawnError{err}
+		} else {
+			k.abandon()
+		}
+		c.mu.Unlock()
+	}
+	c.handOver()
+	return err
+}
+
+// abandon leaves k to the leader, who throws its reply away. It reports false
+// when k is done already.
+func (k *call) abandon() bool {
+	for {
+		if k.state.CompareAndSwap(pending, gone) {
+			return true
+		}
+		if k.state.Load() == done {
+			return false
+		}
+		yield() // the leader is copying a reply: it takes microseconds
+	}
+}
+
+// Close ends the connection. Calls in flight fail with ErrClosed and their
+// outcome. It returns when nothing of the connection runs any more, and may be
+// called more than once.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	c.die(ErrClosed, "queue")
+	if !c.leading {
+		c.leading = true
+		c.flush()
+	}
+	for c.leading || c.writing {
+		c.changed.Wait()
+	}
+	c.mu.Unlock()
+	c.wg.Wait()
+	return nil
+}
+
+// die marks the connection dead and closes the transport, which wakes the
+// leader and the writer. It is called with mu held; the first cause stays.
+func (c *Conn) die(err error, phase string) {
+	if c.err != nil {
+		return
+	}
+	c.err, c.errPhase = err, phase
+	c.clock.stop()
+	c.watch.stop()
+	c.nc.Close()
+	for _, w := range c.waiters {
+		close(w.ready)
+	}
+	c.waiters = nil
+	if c.cfg.OnClose != nil {
+		c.cfg.OnClose(err)
+	}
+}
+
+// flush fails every call of a dead connection and gives up the lead. It is
+// called by the leader with mu held.
+func (c *Conn) flush() {
+	for c.writing { // its result decides what was handed over
+		c.changed.Wait()
+	}
+	for _, list := range [][]*call{c.inflight[c.head:], c.queued} {
+		for _, k := range list {
+			k.waiting = false
+			if k.fail(c.err, c.errPhase, c.wrote) {
+				k.ready <- finished
+			} else {
+				k.Release()
+			}
+		}
+	}
+	c.inflight, c.head, c.queued = nil, 0, nil
+	c.wbuf, c.spare = nil, nil
+	c.nflight, c.nbytes, c.oldest = 0, 0, 0
+	c.leading = false
+	c.changed.Broadcast()
+}

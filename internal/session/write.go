@@ -1,0 +1,228 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"time"
+)
+
+const (
+	bigWrite  = 64 << 10  // more than this is written in the background
+	keepWrite = 256 << 10 // larger write buffers are not kept
+	maxWrites = 8         // that one caller makes for others
+)
+
+func yield() { runtime.Gosched() }
+
+// past is a deadline that has passed: it interrupts a read or a write.
+var past = time.Unix(1, 0)
+
+// waiter is a caller that waits for room in flight.
+type waiter struct {
+	n, size int
+	ready   chan struct{}
+	granted bool
+}
+
+// admit reserves room for n commands of size bytes, waiting in order for it.
+// It returns with mu held, or with an error and without.
+func (c *Conn) admit(ctx context.Context, n, size int) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	c.mu.Lock()
+	if c.err != nil {
+		err := c.err
+		c.mu.Unlock()
+		return err
+	}
+	if len(c.waiters) == 0 && c.fits(n, size) {
+		c.nflight += n
+		c.nbytes += size
+		return nil
+	}
+	w := &waiter{n: n, size: size, ready: make(chan struct{})}
+	c.waiters = append(c.waiters, w)
+	c.mu.Unlock()
+	select {
+	case <-w.ready:
+		c.mu.Lock()
+		if c.err == nil {
+			return nil
+		}
+		err := c.err
+		c.mu.Unlock()
+		return err
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.granted {
+		c.release(n, size)
+	} else {
+		for i, o := range c.waiters {
+			if o == w {
+				c.waiters = append(c.waiters[:i], c.waiters[i+1:]...)
+				break
+			}
+		}
+		c.grant() // those behind may be smaller
+	}
+	return context.Cause(ctx)
+}
+
+// fits reports whether n commands of size bytes may join. What is larger than
+// the bounds may go alone.
+func (c *Conn) fits(n, size int) bool {
+	return c.nflight == 0 || (c.nflight+n <= c.cfg.MaxInFlight && c.nbytes+size <= c.cfg.MaxBytes)
+}
+
+// release gives room back and lets waiters in.
+func (c *Conn) release(n, size int) {
+	if c.err != nil {
+		return
+	}
+	c.nflight -= n
+	c.nbytes -= size
+	c.grant()
+}
+
+func (c *Conn) grant() {
+	for len(c.waiters) > 0 {
+		w := c.waiters[0]
+		if !c.fits(w.n, w.size) {
+			return
+		}
+		c.waiters = c.waiters[1:]
+		c.nflight += w.n
+		c.nbytes += w.size
+		w.granted = true
+		close(w.ready)
+	}
+}
+
+// enqueue adds k, whose bytes are the last of wbuf. It is called with mu held.
+// size is what was reserved for it, which now becomes what it is.
+func (c *Conn) enqueue(k *call, size int, block time.Duration) {
+	k.end = c.taken.Load() + int64(len(c.wbuf))
+	c.nbytes += int(k.end-k.start) - size
+	k.deadline = c.clock.deadline(c, block)
+	if c.oldest == 0 {
+		c.oldest = k.deadline
+	}
+	c.queued = append(c.queued, k)
+}
+
+// write hands wbuf to the transport, for itself and for all who add to it
+// meanwhile. It is called with mu held and returns with it.
+func (c *Conn) write(ctx context.Context, k *call) {
+	c.writing = true
+	c.watch.writer = ctx.Done()
+	for i := 0; len(c.wbuf) > 0 && c.err == nil; i++ {
+		if len(c.wbuf) > bigWrite || i >= maxWrites || (i > 0 && k.state.Load() == done) {
+			// A write that may block must not keep this caller from reading,
+			// nor from its reply; nor should it write for others for ever.
+			c.wg.Go(c.writeRest)
+			return
+		}
+		if c.nflight > 1 {
+			c.mu.Unlock()
+			yield()
+			c.mu.Lock()
+			if len(c.wbuf) > bigWrite {
+				continue
+			}
+		}
+		if !c.writeOnce() {
+			c.wg.Go(c.writeRest)
+			return
+		}
+	}
+	c.writeEnd()
+}
+
+// writeRest is write without a caller: it runs until there is nothing left.
+func (c *Conn) writeRest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch.writer = nil
+	for len(c.wbuf) > 0 && c.err == nil {
+		c.writeOnce()
+	}
+	c.writeEnd()
+}
+
+func (c *Conn) writeEnd() {
+	c.writing = false
+	c.watch.writer = nil
+	if c.err != nil {
+		c.changed.Broadcast()
+	}
+}
+
+// writeOnce takes wbuf and writes it. It reports false when it was interrupted
+// because the writer's context ended: the rest is back in wbuf. A failed write
+// ends the connection.
+func (c *Conn) writeOnce() bool {
+	b := c.wbuf
+	c.wbuf, c.spare = c.spare[:0], nil
+	c.taken.Add(int64(len(b)))
+	c.mu.Unlock()
+	n, err := c.nc.Write(b)
+	c.mu.Lock()
+	c.wrote += int64(n)
+	if err == nil {
+		if cap(b) <= keepWrite {
+			c.spare = b[:0]
+		}
+		return true
+	}
+	if c.err == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.nc.SetWriteDeadline(time.Time{})
+		// The calls of the rest stay taken: some of their bytes may be out.
+		rest := append([]byte(nil), b[n:]...)
+		c.taken.Add(-int64(len(rest)))
+		c.wbuf = append(rest, c.wbuf...)
+		return false
+	}
+	c.die(err, "write")
+	if !c.leading {
+		c.leading = true
+		c.writing = false
+		c.flush()
+		c.writing = true
+	}
+	return true
+}
+
+// withdraw takes k back if no writer has taken its bytes. It is called with mu
+// held.
+func (c *Conn) withdraw(k *call) bool {
+	if c.err != nil || k.start < c.taken.Load() {
+		return false
+	}
+	at := -1
+	for i, q := range c.queued {
+		if q == k {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		return false
+	}
+	size := k.end - k.start
+	off := k.start - c.taken.Load()
+	c.wbuf = append(c.wbuf[:off], c.wbuf[off+size:]...)
+	c.queued = append(c.queued[:at], c.queued[at+1:]...)
+	for _, q := range c.queued[at:] {
+		q.start -= size
+		q.end -= size
+	}
+	n := k.want
+	k.Release()
+	c.release(n, int(size))
+	return true
+}

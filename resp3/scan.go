@@ -1,0 +1,389 @@
+package resp3
+
+// scanner finds the end of a frame and checks every byte of its grammar on the
+// way. It is resumable: when the bytes run out it remembers the element it was
+// at, so a reply that arrives in a thousand pieces is still read once. It keeps
+// a stack of open aggregates instead of recursing.
+//
+// A wrong byte is an error as soon as it is there, however little has arrived:
+// a peer that speaks something else must not be waited for.
+type scanner struct {
+	lim Limits
+
+	pos   int     // where the next element begins, counted from the frame's first byte
+	want  int     // there is no use in scanning before the frame has this many bytes
+	left  int     // elements to come in the innermost aggregate; 0 between frames
+	limit int     // most bytes up to here: Limits.Frame, or AttributeBytes at first
+	open  []level // aggregates not yet complete, the innermost last
+
+	mark  int   // bytes of the line at pos that are checked
+	state state // the grammar's state at mark
+
+	attrs   int // attributes before the frame
+	attrEnd int // where the last attribute ended
+
+	chunks bool  // inside a streamed string
+	size   int   // bytes of the streamed string so far
+	sizes  []int // lengths of the streamed strings and aggregates, in order of appearance
+}
+
+// level is an aggregate whose elements are still to come.
+type level struct {
+	left   int  // elements to come, kept here while a deeper level is open
+	at     int  // streamed: the index in sizes
+	kind   Kind // Attribute does not count as an element of its parent
+	stream bool // ends with "." instead of a count
+}
+
+// need is the length returned when the bytes end before the frame does.
+const need = -1
+
+// leastElement is the length of the shortest element, such as "+\r\n".
+const leastElement = 3
+
+// keepSizes is how many sizes of streamed types are kept room for.
+const keepSizes = 128
+
+// reset makes the scanner ready for the next frame after a complete one.
+func (s *scanner) reset() {
+	s.pos, s.want, s.left = 0, 0, 0
+	s.open = s.open[:0]
+	s.attrs, s.attrEnd = 0, 0
+	if s.sizes = s.sizes[:0]; cap(s.sizes) > keepSizes {
+		s.sizes = nil
+	}
+}
+
+// scan continues over b, which begins with the frame's first byte. It returns
+// the frame's length, or need when b ends too early.
+func (s *scanner) scan(b []byte) (int, error) {
+	if s.left == 0 {
+		s.left, s.limit = 1, s.lim.Frame
+	}
+	for {
+		if s.pos >= len(b) {
+			return s.pause(b)
+		}
+		end, err := 0, error(nil)
+		switch k := Kind(b[s.pos]); {
+		case s.chunks:
+			end, err = s.chunk(b)
+		case k == BulkString:
+			if end = s.bulks(b); end == 0 {
+				end, err = s.bulk(b, k)
+			}
+		case k == BlobError, k == Verbatim:
+			end, err = s.bulk(b, k)
+		case k.IsAggregate():
+			end, err = s.aggregate(b, k)
+		case k == '.':
+			end, err = s.dot(b)
+		default:
+			end, err = s.line(b, k)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if end == need {
+			return s.pause(b)
+		}
+		s.pos = end
+		if s.left == 0 {
+			if err := s.close(b); err != nil {
+				return 0, err
+			}
+			if s.left == 0 {
+				if s.pos > s.limit {
+					return 0, protocolError("frame over the limit", b)
+				}
+				return s.pos, nil
+			}
+		}
+	}
+}
+
+// pause ends a scan for want of bytes.
+func (s *scanner) pause(b []byte) (int, error) {
+	if len(b) > s.limit {
+		return 0, s.tooLarge(b)
+	}
+	return need, nil
+}
+
+func (s *scanner) tooLarge(b []byte) error {
+	if len(s.open) > 0 && s.open[0].kind == Attribute {
+		return protocolError("attributes over the limit", b)
+	}
+	return protocolError("frame over the limit", b)
+}
+
+// bulks passes over as many whole bulk strings as there are at s.pos: the
+// elements of most replies. It stops before anything else, also before what is
+// wrong, and returns the position reached, or 0 if it did not move.
+func (s *scanner) bulks(b []byte) int {
+	pos, left, limit := s.pos, s.left, s.lim.Bulk
+	for pos < len(b) && b[pos] == '$' {
+		n, p := 0, pos+1
+		for ; p < len(b) && b[p]-'0' <= 9; p++ {
+			if n = n*10 + int(b[p]-'0'); n > limit {
+				break
+			}
+		}
+		end := p + n + 4
+		if p == pos+1 || p > pos+maxDigits+1 || uint(end) > uint(len(b)) ||
+			b[p] != '\r' || b[p+1] != '\n' || b[end-2] != '\r' || b[end-1] != '\n' {
+			break
+		}
+		pos = end
+		if left--; left == 0 {
+			break
+		}
+	}
+	if pos == s.pos {
+		return 0
+	}
+	s.left = left
+	return pos
+}
+
+// close closes the aggregates that the last element completed, s.left being 0.
+// It leaves s.left at 0 if the frame itself is complete.
+func (s *scanner) close(b []byte) error {
+	for s.left == 0 && len(s.open) > 0 {
+		if s.open[len(s.open)-1].stream {
+			return protocolError("aggregate over the limit", b)
+		}
+		if err := s.pop(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pop closes the innermost aggregate and counts it in its parent.
+func (s *scanner) pop(b []byte) error {
+	top := s.open[len(s.open)-1]
+	s.open = s.open[:len(s.open)-1]
+	s.left = 1
+	if len(s.open) > 0 {
+		s.left = s.open[len(s.open)-1].left
+	}
+	if top.kind == Attribute {
+		return s.attributeEnd(b)
+	}
+	s.left--
+	return nil
+}
+
+// attributeEnd notes that an attribute ended at s.pos: an element must follow.
+func (s *scanner) attributeEnd(b []byte) error {
+	s.attrEnd = s.pos
+	if len(s.open) == 0 {
+		if s.pos > s.limit {
+			return protocolError("attributes over the limit", b)
+		}
+		s.limit = s.lim.Frame
+	}
+	return nil
+}
+
+// bulk scans a length and jumps over as many bytes.
+func (s *scanner) bulk(b []byte, k Kind) (int, error) {
+	p := s.pos + 1
+	if p < len(b) && b[p] == '?' && k == BulkString {
+		end, err := crlf(b, p+1, s.pos)
+		if err != nil || end == need {
+			return end, err
+		}
+		if len(s.sizes) >= s.lim.Streamed {
+			return 0, protocolError("too many streamed types", b)
+		}
+		s.sizes = append(s.sizes, 0)
+		s.chunks, s.size = true, 0
+		return end, nil
+	}
+	n, p, err := length(b, s.pos, s.lim.Bulk)
+	if err != nil || p == need {
+		return p, err
+	}
+	if n < 0 {
+		if k != BulkString {
+			return 0, protocolError("negative length", b[s.pos:])
+		}
+		s.left--
+		return p, nil
+	}
+	if k == Verbatim && (n < 4 || p+3 < len(b) && b[p+3] != ':') {
+		return 0, protocolError("verbatim string without its format", b[s.pos:])
+	}
+	end, err := s.body(b, p, n)
+	if end > 0 {
+		s.left--
+	}
+	return end, err
+}
+
+// body jumps over n bytes at p and the CRLF after them.
+func (s *scanner) body(b []byte, p, n int) (int, error) {
+	if p+n+2 > s.limit {
+		return 0, s.tooLarge(b)
+	}
+	if p+n >= len(b) {
+		s.want = p + n + 1
+		return need, nil
+	}
+	return crlf(b, p+n, s.pos)
+}
+
+// crlf checks the CRLF at p, of the element at pos, as far as it is there.
+func crlf(b []byte, p, pos int) (int, error) {
+	if p < len(b) && b[p] != '\r' || p+1 < len(b) && b[p+1] != '\n' {
+		return 0, protocolError("no CRLF where a part must end", b[pos:])
+	}
+	if p+1 >= len(b) {
+		return need, nil
+	}
+	return p + 2, nil
+}
+
+// chunk scans one part of a streamed string: ";", a length, as many bytes. The
+// part of length 0 is the last.
+func (s *scanner) chunk(b []byte) (int, error) {
+	if b[s.pos] != ';' {
+		return 0, protocolError("frame inside a streamed string", b[s.pos:])
+	}
+	n, p, err := length(b, s.pos, s.lim.Bulk-s.size)
+	if err != nil || p == need {
+		return p, err
+	}
+	if n < 0 {
+		return 0, protocolError("negative length", b[s.pos:])
+	}
+	if n == 0 {
+		s.sizes[len(s.sizes)-1] = s.size // nothing began inside it
+		s.chunks = false
+		s.left--
+		return p, nil
+	}
+	end, err := s.body(b, p, n)
+	if end > 0 {
+		s.size += n
+	}
+	return end, err
+}
+
+// aggregate scans a count and opens the aggregate, unless it is empty or null.
+func (s *scanner) aggregate(b []byte, k Kind) (int, error) {
+	if k == Push && len(s.open) > 0 {
+		return 0, protocolError("push inside another frame", b)
+	}
+	p, n, stream := s.pos+1, 0, false
+	var err error
+	if p < len(b) && b[p] == '?' {
+		p, err = crlf(b, p+1, s.pos)
+		n, stream = s.lim.Elements+1, true
+	} else {
+		n, p, err = length(b, s.pos, s.lim.Elements)
+	}
+	if err != nil || p == need {
+		return p, err
+	}
+	if n < 0 && k != Array {
+		return 0, protocolError("negative length", b[s.pos:])
+	}
+	if !stream && (k == Map || k == Attribute) {
+		if n *= 2; n > s.lim.Elements {
+			return 0, protocolError("length over the limit", b[s.pos:])
+		}
+	}
+	if k == Attribute && len(s.open) == 0 {
+		if s.attrs++; s.attrs > s.lim.Attributes {
+			return 0, protocolError("attributes over the limit", b)
+		}
+		s.limit = min(s.lim.AttributeBytes, s.lim.Frame)
+	}
+	if n <= 0 {
+		if k != Attribute {
+			s.left--
+			return p, nil
+		}
+		s.pos = p
+		return p, s.attributeEnd(b)
+	}
+	if !stream && p+n*leastElement > s.limit {
+		return 0, s.tooLarge(b)
+	}
+	return p, s.push(level{kind: k, stream: stream}, n, b)
+}
+
+// push opens an aggregate of n elements.
+func (s *scanner) push(l level, n int, b []byte) error {
+	if len(s.open) >= s.lim.Depth {
+		return protocolError("nested too deep", b)
+	}
+	if l.stream {
+		if len(s.sizes) >= s.lim.Streamed {
+			return protocolError("too many streamed types", b)
+		}
+		l.at = len(s.sizes)
+		s.sizes = append(s.sizes, 0)
+	}
+	if len(s.open) > 0 {
+		s.open[len(s.open)-1].left = s.left
+	}
+	s.open = append(s.open, l)
+	s.left = n
+	return nil
+}
+
+// dot scans the end of a streamed aggregate.
+func (s *scanner) dot(b []byte) (int, error) {
+	if len(s.open) == 0 || !s.open[len(s.open)-1].stream {
+		return 0, protocolError("end of a stream that was not begun", b[s.pos:])
+	}
+	top := s.open[len(s.open)-1]
+	seen := s.lim.Elements + 1 - s.left
+	if s.pos == s.attrEnd {
+		return 0, protocolError("attribute without the element it annotates", b[s.pos:])
+	}
+	if seen%2 != 0 && (top.kind == Map || top.kind == Attribute) {
+		return 0, protocolError("map with a key but no value", b[s.pos:])
+	}
+	end, err := crlf(b, s.pos+1, s.pos)
+	if err != nil || end == need {
+		return end, err
+	}
+	s.sizes[top.at] = seen
+	s.pos = end
+	return end, s.pop(b)
+}
+
+// maxDigits is how many digits a number that fits 64 bits may have, leading
+// zeros included.
+const maxDigits = 20
+
+// length reads the decimal after the kind byte at pos. It returns the number
+// and the position after CRLF, or need. Only -1 is allowed below zero.
+func length(b []byte, pos, limit int) (n, end int, err error) {
+	p := pos + 1
+	start := p
+	for ; p < len(b) && b[p]-'0' <= 9; p++ {
+		if p-start >= maxDigits {
+			return 0, 0, protocolError("invalid length", b[pos:])
+		}
+		if n = n*10 + int(b[p]-'0'); n > limit {
+			return 0, 0, protocolError("length over the limit", b[pos:])
+		}
+	}
+	if p == start && p < len(b) {
+		// Not digits: -1 is RESP2's null, everything else is an error.
+		if b[p] != '-' || p+1 < len(b) && b[p+1] != '1' {
+			return 0, 0, protocolError("invalid length", b[pos:])
+		}
+		n, p = -1, p+2
+	}
+	if end, err = crlf(b, p, pos); err != nil {
+		return 0, 0, protocolError("invalid length", b[pos:])
+	}
+	return n, end, nil
+}

@@ -1,0 +1,319 @@
+package resp3
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"strconv"
+)
+
+// View is one frame, read in place: its bytes belong to whoever made the View
+// (a Reader's buffer, until its next read) unless the View owns them. A View is
+// a small value; copy it freely. Its zero value is invalid, of Kind 0.
+type View struct {
+	kind Kind
+	own  bool
+	n    int64  // Integer, Boolean: the value; aggregates: the number of elements
+	b    []byte // text of a scalar; the elements of an aggregate, encoded
+}
+
+// NewView returns the frame that b holds. b must be exactly one complete frame
+// as Reader.Frame returns it or Value.Append writes it; NewView does not check
+// it again, and bytes that nobody checked may make it, or the View, panic.
+func NewView(b []byte) View { return root(b) }
+
+// Owned returns the same frame over bytes that nobody will change, so that
+// Text need not copy them. Only the owner of the bytes may say so.
+func (v View) Owned() View {
+	v.own = true
+	return v
+}
+
+// Rebase returns the same frame over b, a copy of v.Raw().
+func (v View) Rebase(b []byte) View {
+	v.b = b[:len(b):len(b)]
+	return v
+}
+
+// Raw returns the text of a scalar without its header and CRLF, or the encoded
+// elements of an aggregate.
+func (v View) Raw() []byte { return v.b }
+
+// Kind returns what the frame is.
+func (v View) Kind() Kind { return v.kind }
+
+// IsNull reports whether the frame is a null of RESP3 or RESP2.
+func (v View) IsNull() bool { return v.kind == Null }
+
+// Len returns the number of elements of an aggregate (a map of two pairs has
+// four), or the length in bytes of a scalar's text.
+func (v View) Len() int {
+	if v.kind.IsAggregate() {
+		return int(v.n)
+	}
+	return len(v.b)
+}
+
+// Bytes returns the text of a scalar in place. Of a verbatim string it is the
+// text after the format.
+func (v View) Bytes() []byte {
+	if v.kind == Verbatim {
+		return v.b[4:]
+	}
+	if v.kind.IsAggregate() {
+		return nil
+	}
+	return v.b
+}
+
+// Text returns the text of a scalar as a string of its own.
+func (v View) Text() string {
+	b := v.Bytes()
+	if v.own {
+		return alias(b)
+	}
+	return string(b)
+}
+
+// Err returns the error reply that the frame is, or nil.
+func (v View) Err() error {
+	if v.kind.IsError() {
+		return ServerError(v.Text())
+	}
+	return nil
+}
+
+// Int returns an integer, or the integer that a string holds (as RESP2 sends
+// some).
+func (v View) Int() (int64, error) {
+	switch v.kind {
+	case Integer, Boolean:
+		return v.n, nil
+	case BulkString, SimpleString, BigNumber:
+		if n, ok := parseInt(v.b); ok {
+			return n, nil
+		}
+	}
+	return 0, v.mismatch("an integer")
+}
+
+// parseInt reads [sign] digits.
+func parseInt(b []byte) (int64, bool) {
+	if len(b) > maxDigits+1 {
+		return 0, false
+	}
+	var line [maxDigits + 4]byte
+	n := copy(line[1:], b)
+	line[n+1], line[n+2] = '\r', '\n'
+	v, end := integer(line[:n+3], 0)
+	return v, end == n+3
+}
+
+// Float returns a double, or the number that a string (RESP2) or an integer
+// holds. It fails where the number is too large for a float64.
+func (v View) Float() (float64, error) {
+	switch v.kind {
+	case Double, BulkString, SimpleString:
+		if v.kind != Double && !matches(startDouble, v.b) {
+			break
+		}
+		if len(v.b) > 0 && v.b[len(v.b)-1] == 'n' { // ParseFloat knows no "-nan"
+			return math.NaN(), nil
+		}
+		if f, err := strconv.ParseFloat(alias(v.b), 64); err == nil {
+			return f, nil
+		}
+	case Integer:
+		return float64(v.n), nil
+	}
+	return 0, v.mismatch("a double")
+}
+
+// Bool returns a boolean, or an integer (RESP2) as one: 0 is false.
+func (v View) Bool() (bool, error) {
+	switch v.kind {
+	case Boolean, Integer:
+		return v.n != 0, nil
+	}
+	return false, v.mismatch("a boolean")
+}
+
+// Str returns the text of a string frame (simple, bulk, verbatim) and fails on
+// every other kind.
+func (v View) Str() (string, error) {
+	switch v.kind {
+	case BulkString, SimpleString, Verbatim:
+		return v.Text(), nil
+	}
+	return "", v.mismatch("a string")
+}
+
+// TypeError reports a frame of another kind than the caller asked for.
+type TypeError struct {
+	Want string // what was asked for, in words
+	Got  Kind
+}
+
+// Error says what was wanted and what came.
+func (e *TypeError) Error() string {
+	return fmt.Sprintf("resp3: got a frame of kind %s, want %s", e.Got, e.Want)
+}
+
+func (v View) mismatch(want string) error { return &TypeError{Want: want, Got: v.kind} }
+
+// Cursor returns a cursor over the elements of an aggregate; of anything else,
+// an empty one.
+func (v View) Cursor() Cursor {
+	if !v.kind.IsAggregate() {
+		return Cursor{}
+	}
+	return Cursor{b: v.b, left: int(v.n), own: v.own}
+}
+
+// Elems returns the elements of an aggregate in order: of a map, key, value,
+// key, value.
+func (v View) Elems() iter.Seq[View] {
+	return func(yield func(View) bool) {
+		for c := v.Cursor(); ; {
+			e, ok := c.Next()
+			if !ok || !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Cursor walks the elements of one aggregate, in place.
+type Cursor struct {
+	b    []byte
+	left int
+	own  bool
+}
+
+// Len returns how many elements are left.
+func (c *Cursor) Len() int { return c.left }
+
+// Next returns the next element, or false at the end. Attributes that annotate
+// elements are passed over.
+func (c *Cursor) Next() (View, bool) {
+	if c.left == 0 {
+		return View{}, false
+	}
+	b := c.b
+	if b[0] == '$' && b[1] != '-' {
+		n, p := decimal(b)
+		end := p + n
+		c.left--
+		c.b = b[end+2:]
+		return View{kind: BulkString, own: c.own, b: b[p:end:end]}, true
+	}
+	return c.next()
+}
+
+// next is Next for everything but bulk strings.
+func (c *Cursor) next() (View, bool) {
+	c.left--
+	for Kind(c.b[0]) == Attribute {
+		c.b = c.b[skipAttribute(c.b):]
+	}
+	v, n := head(c.b)
+	v.own = c.own
+	c.b = c.b[n:]
+	if v.kind.IsAggregate() {
+		end := len(c.b) // the last element takes all that is left
+		if c.left > 0 {
+			end = skip(c.b, int(v.n))
+		}
+		v.b, c.b = c.b[:end:end], c.b[end:]
+	}
+	return v, true
+}
+
+// root returns the checked frame that fills b, without the attributes before
+// it.
+func root(b []byte) View {
+	for Kind(b[0]) == Attribute {
+		b = b[skipAttribute(b):]
+	}
+	v, n := head(b)
+	if v.kind.IsAggregate() {
+		v.b = b[n:len(b):len(b)]
+	}
+	return v
+}
+
+// isBulk reports whether frames of kind k carry a length and as many bytes.
+func isBulk(k Kind) bool { return k == BulkString || k == BlobError || k == Verbatim }
+
+// head reads one header. For a scalar the returned length is the frame's, for
+// an aggregate the header's.
+func head(b []byte) (View, int) {
+	switch k := Kind(b[0]); k {
+	case BulkString, BlobError, Verbatim:
+		if b[1] == '-' {
+			return View{kind: Null}, len("$-1\r\n")
+		}
+		n, p := decimal(b)
+		return View{kind: k, b: b[p : p+n : p+n]}, p + n + 2
+	case Array, Map, Set, Push, Attribute:
+		if b[1] == '-' {
+			return View{kind: Null}, len("*-1\r\n")
+		}
+		n, p := decimal(b)
+		if k == Map || k == Attribute {
+			n *= 2
+		}
+		return View{kind: k, n: int64(n)}, p
+	case Integer:
+		n, end := integer(b, 0)
+		return View{kind: k, n: n, b: b[1 : end-2 : end-2]}, end
+	case Boolean:
+		v := View{kind: k, b: b[1:2:2]}
+		if b[1] == 't' {
+			v.n = 1
+		}
+		return v, len("#t\r\n")
+	case Null:
+		return View{kind: Null}, len("_\r\n")
+	default:
+		p := 1
+		for b[p] != '\r' {
+			p++
+		}
+		return View{kind: k, b: b[1:p:p]}, p + 2
+	}
+}
+
+// decimal reads the checked length after the kind byte and returns it with the
+// position after CRLF.
+func decimal(b []byte) (n, end int) {
+	p := 1
+	for ; b[p] != '\r'; p++ {
+		n = n*10 + int(b[p]-'0')
+	}
+	return n, p + 2
+}
+
+// skip returns the length of the n checked elements at the start of b, with the
+// attributes before them and all that is in them.
+func skip(b []byte, n int) int {
+	p := 0
+	for n > 0 {
+		v, size := head(b[p:])
+		p += size
+		if v.kind != Attribute {
+			n--
+		}
+		if v.kind.IsAggregate() {
+			n += int(v.n)
+		}
+	}
+	return p
+}
+
+// skipAttribute returns the length of the checked attribute at the start of b,
+// without the element that it annotates.
+func skipAttribute(b []byte) int {
+	v, p := head(b)
+	return p + skip(b[p:], int(v.n))
+}

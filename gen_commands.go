@@ -2,10 +2,2543 @@
 
 package redisx
 
-import "github.com/redisx/redisx/command"
+import (
+	"context"
+	"time"
 
-// Commands are the typed commands.
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+// Commands is the commands as methods. Clients and sessions have them; each
+// sends one command and waits for its reply. Commands that are bound to a
+// connection, that are for operators or that empty a database have no method:
+// run their values with Do.
 type Commands struct{ d command.Doer }
 
-// PipelineCommands are the typed commands of a pipeline.
+// Append adds value to the end of the string at key and returns the new length.
+func (c Commands) Append(ctx context.Context, key, value string) (int64, error) {
+	return command.Do(ctx, c.d, command.Append(key, value))
+}
+
+// Decr takes one from the number at key and returns the result.
+func (c Commands) Decr(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.Decr(key))
+}
+
+// DecrBy takes n from the number at key and returns the result.
+func (c Commands) DecrBy(ctx context.Context, key string, n int64) (int64, error) {
+	return command.Do(ctx, c.d, command.DecrBy(key, n))
+}
+
+// Get returns the string at key, or Nil when there is none.
+func (c Commands) Get(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.Get(key))
+}
+
+// GetBytes is Get for bytes.
+func (c Commands) GetBytes(ctx context.Context, key string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.GetBytes(key))
+}
+
+// GetDel returns the string at key and deletes the key, or returns Nil.
+func (c Commands) GetDel(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.GetDel(key))
+}
+
+// GetDelBytes is GetDel for bytes.
+func (c Commands) GetDelBytes(ctx context.Context, key string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.GetDelBytes(key))
+}
+
+// GetEx returns the string at key, or Nil, and sets or removes its time to
+// live.
+func (c Commands) GetEx(ctx context.Context, key string, opts ...command.GetExOption) (string, error) {
+	return command.Do(ctx, c.d, command.GetEx(key, opts...))
+}
+
+// GetExBytes is GetEx for bytes.
+func (c Commands) GetExBytes(ctx context.Context, key string, opts ...command.GetExOption) ([]byte, error) {
+	return command.Do(ctx, c.d, command.GetExBytes(key, opts...))
+}
+
+// GetRange returns the bytes from start to stop, both included; negative ones
+// count from the end.
+func (c Commands) GetRange(ctx context.Context, key string, start, stop int64) (string, error) {
+	return command.Do(ctx, c.d, command.GetRange(key, start, stop))
+}
+
+// Incr adds one to the number at key and returns the result.
+func (c Commands) Incr(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.Incr(key))
+}
+
+// IncrBy adds n to the number at key and returns the result.
+func (c Commands) IncrBy(ctx context.Context, key string, n int64) (int64, error) {
+	return command.Do(ctx, c.d, command.IncrBy(key, n))
+}
+
+// IncrByFloat adds x to the number at key and returns the result.
+func (c Commands) IncrByFloat(ctx context.Context, key string, x float64) (float64, error) {
+	return command.Do(ctx, c.d, command.IncrByFloat(key, x))
+}
+
+// LCS returns the longest common subsequence of two strings.
+func (c Commands) LCS(ctx context.Context, key1, key2 string) (string, error) {
+	return command.Do(ctx, c.d, command.LCS(key1, key2))
+}
+
+// LCSLen returns the length of the longest common subsequence of two strings.
+func (c Commands) LCSLen(ctx context.Context, key1, key2 string) (int64, error) {
+	return command.Do(ctx, c.d, command.LCSLen(key1, key2))
+}
+
+// MGet returns the strings at keys, in their order.
+func (c Commands) MGet(ctx context.Context, keys ...string) ([]command.Optional[string], error) {
+	return command.Do(ctx, c.d, command.MGet(keys...))
+}
+
+// MSet stores several keys at once.
+func (c Commands) MSet(ctx context.Context, pairs ...command.Pair) error {
+	_, err := command.Do(ctx, c.d, command.MSet(pairs...))
+	return err
+}
+
+// MSetNX stores several keys, all or none: none if any of them exists.
+func (c Commands) MSetNX(ctx context.Context, pairs ...command.Pair) (bool, error) {
+	return command.Do(ctx, c.d, command.MSetNX(pairs...))
+}
+
+// Set stores value at key. With NX or XX it returns Nil when the condition kept
+// it from doing so.
+func (c Commands) Set(ctx context.Context, key, value string, opts ...command.SetOption) error {
+	_, err := command.Do(ctx, c.d, command.Set(key, value, opts...))
+	return err
+}
+
+// SetBytes is Set for bytes, which must not change until the reply is there.
+func (c Commands) SetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) error {
+	_, err := command.Do(ctx, c.d, command.SetBytes(key, value, opts...))
+	return err
+}
+
+// SetGet stores value at key and returns what was there, or Nil. With NX or XX
+// that is no sign of success.
+func (c Commands) SetGet(ctx context.Context, key, value string, opts ...command.SetOption) (string, error) {
+	return command.Do(ctx, c.d, command.SetGet(key, value, opts...))
+}
+
+// SetGetBytes is SetGet for bytes, which must not change until the reply is
+// there.
+func (c Commands) SetGetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) ([]byte, error) {
+	return command.Do(ctx, c.d, command.SetGetBytes(key, value, opts...))
+}
+
+// SetNX stores value at key if there is nothing yet, and reports whether it
+// did.
+func (c Commands) SetNX(ctx context.Context, key, value string) (bool, error) {
+	return command.Do(ctx, c.d, command.SetNX(key, value))
+}
+
+// SetRange overwrites the string at key from offset on and returns its length.
+func (c Commands) SetRange(ctx context.Context, key string, offset int64, value string) (int64, error) {
+	return command.Do(ctx, c.d, command.SetRange(key, offset, value))
+}
+
+// StrLen returns the length of the string at key, 0 when there is none.
+func (c Commands) StrLen(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.StrLen(key))
+}
+
+// BitCount returns how many bits of the string at key are 1.
+func (c Commands) BitCount(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.BitCount(key))
+}
+
+// BitCountRange returns how many bits from start to end are 1, both included.
+func (c Commands) BitCountRange(ctx context.Context, key string, start, end int64, opts ...command.BitRangeOption) (int64, error) {
+	return command.Do(ctx, c.d, command.BitCountRange(key, start, end, opts...))
+}
+
+// BitOp stores the bitwise combination of the sources at dest and returns its
+// length.
+func (c Commands) BitOp(ctx context.Context, operation command.BitOperation, dest string, sources ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.BitOp(operation, dest, sources...))
+}
+
+// BitPos returns the position of the first bit with that value, -1 when there
+// is none.
+func (c Commands) BitPos(ctx context.Context, key string, bit bool) (int64, error) {
+	return command.Do(ctx, c.d, command.BitPos(key, bit))
+}
+
+// BitPosRange returns the position of the first bit with that value from start
+// to end.
+func (c Commands) BitPosRange(ctx context.Context, key string, bit bool, start, end int64, opts ...command.BitRangeOption) (int64, error) {
+	return command.Do(ctx, c.d, command.BitPosRange(key, bit, start, end, opts...))
+}
+
+// GetBit returns the bit at offset.
+func (c Commands) GetBit(ctx context.Context, key string, offset int64) (bool, error) {
+	return command.Do(ctx, c.d, command.GetBit(key, offset))
+}
+
+// SetBit sets the bit at offset and returns what it was.
+func (c Commands) SetBit(ctx context.Context, key string, offset int64, bit bool) (bool, error) {
+	return command.Do(ctx, c.d, command.SetBit(key, offset, bit))
+}
+
+// PFAdd adds elements to the sketch at key and reports whether its estimate may
+// have changed.
+func (c Commands) PFAdd(ctx context.Context, key string, elements ...string) (bool, error) {
+	return command.Do(ctx, c.d, command.PFAdd(key, elements...))
+}
+
+// PFCount estimates how many different elements the sketches saw together.
+func (c Commands) PFCount(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.PFCount(keys...))
+}
+
+// PFMerge merges the sources into the sketch at dest.
+func (c Commands) PFMerge(ctx context.Context, dest string, sources ...string) error {
+	_, err := command.Do(ctx, c.d, command.PFMerge(dest, sources...))
+	return err
+}
+
+// Copy copies source to dest and reports whether it did: not onto an existing
+// key without REPLACE.
+func (c Commands) Copy(ctx context.Context, source, dest string, opts ...command.CopyOption) (bool, error) {
+	return command.Do(ctx, c.d, command.Copy(source, dest, opts...))
+}
+
+// Del deletes keys and returns how many there were.
+func (c Commands) Del(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.Del(keys...))
+}
+
+// Dump returns the value at key in the server's own format, or Nil. Restore
+// takes it.
+func (c Commands) Dump(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.Dump(key))
+}
+
+// DumpBytes is Dump for bytes.
+func (c Commands) DumpBytes(ctx context.Context, key string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.DumpBytes(key))
+}
+
+// Exists returns how many of the keys there are; a key named twice counts
+// twice.
+func (c Commands) Exists(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.Exists(keys...))
+}
+
+// Expire deletes the key after ttl, at once if ttl is not positive, and reports
+// whether that was set. It is sent as EXPIRE or, finer than a second, as
+// PEXPIRE.
+func (c Commands) Expire(ctx context.Context, key string, ttl time.Duration, opts ...command.ExpireOption) (bool, error) {
+	return command.Do(ctx, c.d, command.Expire(key, ttl, opts...))
+}
+
+// ExpireAt deletes the key at a point in time and reports whether that was set.
+// It is sent as EXPIREAT or, finer than a second, as PEXPIREAT.
+func (c Commands) ExpireAt(ctx context.Context, key string, at time.Time, opts ...command.ExpireOption) (bool, error) {
+	return command.Do(ctx, c.d, command.ExpireAt(key, at, opts...))
+}
+
+// ExpireTime returns when the key expires, to the second, or Nil when there is
+// no key.
+func (c Commands) ExpireTime(ctx context.Context, key string) (command.Deadline, error) {
+	return command.Do(ctx, c.d, command.ExpireTime(key))
+}
+
+// Keys returns all keys that fit a glob pattern. It holds the server up for as
+// long as it takes; see Scan.
+func (c Commands) Keys(ctx context.Context, pattern string) ([]string, error) {
+	return command.Do(ctx, c.d, command.Keys(pattern))
+}
+
+// Move moves the key to another database and reports whether it did.
+func (c Commands) Move(ctx context.Context, key string, db int64) (bool, error) {
+	return command.Do(ctx, c.d, command.Move(key, db))
+}
+
+// ObjectEncoding names the internal form of the value at key, or returns Nil.
+func (c Commands) ObjectEncoding(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.ObjectEncoding(key))
+}
+
+// ObjectFreq returns how often the key was used, on a logarithmic scale, under
+// an LFU policy only.
+func (c Commands) ObjectFreq(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.ObjectFreq(key))
+}
+
+// ObjectIdleTime returns how many seconds the key was not used, or Nil.
+func (c Commands) ObjectIdleTime(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.ObjectIdleTime(key))
+}
+
+// ObjectRefCount returns how many references the value at key has, or Nil.
+func (c Commands) ObjectRefCount(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.ObjectRefCount(key))
+}
+
+// Persist takes the key's time to live away and reports whether it had one.
+func (c Commands) Persist(ctx context.Context, key string) (bool, error) {
+	return command.Do(ctx, c.d, command.Persist(key))
+}
+
+// PExpireTime returns when the key expires, to the millisecond, or Nil when
+// there is no key.
+func (c Commands) PExpireTime(ctx context.Context, key string) (command.Deadline, error) {
+	return command.Do(ctx, c.d, command.PExpireTime(key))
+}
+
+// PTTL returns how long the key has left, to the millisecond, or Nil when there
+// is no key.
+func (c Commands) PTTL(ctx context.Context, key string) (command.Lifetime, error) {
+	return command.Do(ctx, c.d, command.PTTL(key))
+}
+
+// RandomKey returns one of the keys, or Nil when there are none.
+func (c Commands) RandomKey(ctx context.Context) (string, error) {
+	return command.Do(ctx, c.d, command.RandomKey())
+}
+
+// Rename renames a key, in place of another if need be.
+func (c Commands) Rename(ctx context.Context, key, to string) error {
+	_, err := command.Do(ctx, c.d, command.Rename(key, to))
+	return err
+}
+
+// RenameNX renames a key if the new name is free, and reports whether it did.
+func (c Commands) RenameNX(ctx context.Context, key, to string) (bool, error) {
+	return command.Do(ctx, c.d, command.RenameNX(key, to))
+}
+
+// Restore makes a key from what Dump returned. A ttl of 0 is none.
+func (c Commands) Restore(ctx context.Context, key string, ttl time.Duration, value string, opts ...command.RestoreOption) error {
+	_, err := command.Do(ctx, c.d, command.Restore(key, ttl, value, opts...))
+	return err
+}
+
+// RestoreBytes is Restore for bytes, which must not change until the reply is
+// there.
+func (c Commands) RestoreBytes(ctx context.Context, key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) error {
+	_, err := command.Do(ctx, c.d, command.RestoreBytes(key, ttl, value, opts...))
+	return err
+}
+
+// Scan returns one step of a walk over all keys. Cursor 0 begins it and ends
+// it.
+func (c Commands) Scan(ctx context.Context, cursor uint64, opts ...command.ScanOption) (command.ScanResult, error) {
+	return command.Do(ctx, c.d, command.Scan(cursor, opts...))
+}
+
+// Touch marks keys as used and returns how many there are.
+func (c Commands) Touch(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.Touch(keys...))
+}
+
+// TTL returns how long the key has left, to the second, or Nil when there is no
+// key.
+func (c Commands) TTL(ctx context.Context, key string) (command.Lifetime, error) {
+	return command.Do(ctx, c.d, command.TTL(key))
+}
+
+// Type names the type of the value at key, "none" when there is no key.
+func (c Commands) Type(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.Type(key))
+}
+
+// Unlink deletes keys, freeing their memory in the background, and returns how
+// many there were.
+func (c Commands) Unlink(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.Unlink(keys...))
+}
+
+// HDel deletes fields of a hash and returns how many there were.
+func (c Commands) HDel(ctx context.Context, key string, fields ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.HDel(key, fields...))
+}
+
+// HExists reports whether a hash has a field.
+func (c Commands) HExists(ctx context.Context, key, field string) (bool, error) {
+	return command.Do(ctx, c.d, command.HExists(key, field))
+}
+
+// HGet returns a field of a hash, or Nil.
+func (c Commands) HGet(ctx context.Context, key, field string) (string, error) {
+	return command.Do(ctx, c.d, command.HGet(key, field))
+}
+
+// HGetBytes is HGet for bytes.
+func (c Commands) HGetBytes(ctx context.Context, key, field string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.HGetBytes(key, field))
+}
+
+// HGetAll returns all fields of a hash; none is an empty map.
+func (c Commands) HGetAll(ctx context.Context, key string) (map[string]string, error) {
+	return command.Do(ctx, c.d, command.HGetAll(key))
+}
+
+// HIncrBy adds n to the number in a field and returns the result.
+func (c Commands) HIncrBy(ctx context.Context, key, field string, n int64) (int64, error) {
+	return command.Do(ctx, c.d, command.HIncrBy(key, field, n))
+}
+
+// HIncrByFloat adds x to the number in a field and returns the result.
+func (c Commands) HIncrByFloat(ctx context.Context, key, field string, x float64) (float64, error) {
+	return command.Do(ctx, c.d, command.HIncrByFloat(key, field, x))
+}
+
+// HKeys returns the names of a hash's fields.
+func (c Commands) HKeys(ctx context.Context, key string) ([]string, error) {
+	return command.Do(ctx, c.d, command.HKeys(key))
+}
+
+// HLen returns how many fields a hash has.
+func (c Commands) HLen(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.HLen(key))
+}
+
+// HMGet returns fields of a hash, in their order.
+func (c Commands) HMGet(ctx context.Context, key string, fields ...string) ([]command.Optional[string], error) {
+	return command.Do(ctx, c.d, command.HMGet(key, fields...))
+}
+
+// HRandField returns the name of a random field, or Nil.
+func (c Commands) HRandField(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.HRandField(key))
+}
+
+// HRandFieldCount returns n different random fields' names; with negative n
+// some may come twice.
+func (c Commands) HRandFieldCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.HRandFieldCount(key, n))
+}
+
+// HRandFieldWithValues is HRandFieldCount with the values.
+func (c Commands) HRandFieldWithValues(ctx context.Context, key string, n int64) ([]command.Pair, error) {
+	return command.Do(ctx, c.d, command.HRandFieldWithValues(key, n))
+}
+
+// HScan returns one step of a walk over the fields of a hash.
+func (c Commands) HScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.HScanResult, error) {
+	return command.Do(ctx, c.d, command.HScan(key, cursor, opts...))
+}
+
+// HSet sets fields of a hash and returns how many are new.
+func (c Commands) HSet(ctx context.Context, key string, fields ...command.Pair) (int64, error) {
+	return command.Do(ctx, c.d, command.HSet(key, fields...))
+}
+
+// HSetNX sets a field that is not there yet, and reports whether it did.
+func (c Commands) HSetNX(ctx context.Context, key, field, value string) (bool, error) {
+	return command.Do(ctx, c.d, command.HSetNX(key, field, value))
+}
+
+// HStrLen returns the length of a field's value.
+func (c Commands) HStrLen(ctx context.Context, key, field string) (int64, error) {
+	return command.Do(ctx, c.d, command.HStrLen(key, field))
+}
+
+// HVals returns the values of a hash's fields.
+func (c Commands) HVals(ctx context.Context, key string) ([]string, error) {
+	return command.Do(ctx, c.d, command.HVals(key))
+}
+
+// BLMove is LMove that waits for an element for up to timeout; 0 waits without
+// end.
+func (c Commands) BLMove(ctx context.Context, source, dest string, from, to command.Side, timeout time.Duration) (string, error) {
+	return command.Do(ctx, c.d, command.BLMove(source, dest, from, to, timeout))
+}
+
+// BLMPop is LMPop that waits for an element for up to timeout; 0 waits without
+// end.
+func (c Commands) BLMPop(ctx context.Context, timeout time.Duration, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
+	return command.Do(ctx, c.d, command.BLMPop(timeout, keys, side, opts...))
+}
+
+// BLPop removes the first element of the first list that has one and returns it
+// with its key, or Nil after timeout; 0 waits without end.
+func (c Commands) BLPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
+	return command.Do(ctx, c.d, command.BLPop(timeout, keys...))
+}
+
+// BRPop is BLPop at the other end.
+func (c Commands) BRPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
+	return command.Do(ctx, c.d, command.BRPop(timeout, keys...))
+}
+
+// LIndex returns the element at index, or Nil; negative ones count from the
+// end.
+func (c Commands) LIndex(ctx context.Context, key string, index int64) (string, error) {
+	return command.Do(ctx, c.d, command.LIndex(key, index))
+}
+
+// LInsert inserts value next to the first pivot and returns the new length, -1
+// when there is no pivot.
+func (c Commands) LInsert(ctx context.Context, key string, place command.Place, pivot, value string) (int64, error) {
+	return command.Do(ctx, c.d, command.LInsert(key, place, pivot, value))
+}
+
+// LLen returns the length of a list.
+func (c Commands) LLen(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.LLen(key))
+}
+
+// LMove moves an element from one end of a list to an end of another and
+// returns it, or Nil.
+func (c Commands) LMove(ctx context.Context, source, dest string, from, to command.Side) (string, error) {
+	return command.Do(ctx, c.d, command.LMove(source, dest, from, to))
+}
+
+// LMPop removes elements from one end of the first list that has any, one or
+// COUNT, or returns Nil.
+func (c Commands) LMPop(ctx context.Context, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
+	return command.Do(ctx, c.d, command.LMPop(keys, side, opts...))
+}
+
+// LPop removes the first element and returns it, or Nil.
+func (c Commands) LPop(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.LPop(key))
+}
+
+// LPopBytes is LPop for bytes.
+func (c Commands) LPopBytes(ctx context.Context, key string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.LPopBytes(key))
+}
+
+// LPopCount removes up to n first elements and returns them.
+func (c Commands) LPopCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.LPopCount(key, n))
+}
+
+// LPos returns the index of the first element equal to value, or Nil.
+func (c Commands) LPos(ctx context.Context, key, value string, opts ...command.LPosOption) (int64, error) {
+	return command.Do(ctx, c.d, command.LPos(key, value, opts...))
+}
+
+// LPosAll returns the indexes of up to n elements equal to value; 0 is all.
+func (c Commands) LPosAll(ctx context.Context, key, value string, n int64, opts ...command.LPosOption) ([]int64, error) {
+	return command.Do(ctx, c.d, command.LPosAll(key, value, n, opts...))
+}
+
+// LPush puts values before the first element, one after the other, and returns
+// the new length.
+func (c Commands) LPush(ctx context.Context, key string, values ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.LPush(key, values...))
+}
+
+// LPushBytes is LPush for bytes, which must not change until the reply is
+// there.
+func (c Commands) LPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
+	return command.Do(ctx, c.d, command.LPushBytes(key, values...))
+}
+
+// LPushX is LPush on lists that exist.
+func (c Commands) LPushX(ctx context.Context, key string, values ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.LPushX(key, values...))
+}
+
+// LRange returns the elements from start to stop, both included; negative ones
+// count from the end.
+func (c Commands) LRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.LRange(key, start, stop))
+}
+
+// LRangeBytes is LRange for bytes.
+func (c Commands) LRangeBytes(ctx context.Context, key string, start, stop int64) ([][]byte, error) {
+	return command.Do(ctx, c.d, command.LRangeBytes(key, start, stop))
+}
+
+// LRem removes n elements equal to value, from the end if n is negative, all if
+// it is 0, and returns how many.
+func (c Commands) LRem(ctx context.Context, key string, n int64, value string) (int64, error) {
+	return command.Do(ctx, c.d, command.LRem(key, n, value))
+}
+
+// LSet replaces the element at index.
+func (c Commands) LSet(ctx context.Context, key string, index int64, value string) error {
+	_, err := command.Do(ctx, c.d, command.LSet(key, index, value))
+	return err
+}
+
+// LTrim keeps only the elements from start to stop.
+func (c Commands) LTrim(ctx context.Context, key string, start, stop int64) error {
+	_, err := command.Do(ctx, c.d, command.LTrim(key, start, stop))
+	return err
+}
+
+// RPop removes the last element and returns it, or Nil.
+func (c Commands) RPop(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.RPop(key))
+}
+
+// RPopBytes is RPop for bytes.
+func (c Commands) RPopBytes(ctx context.Context, key string) ([]byte, error) {
+	return command.Do(ctx, c.d, command.RPopBytes(key))
+}
+
+// RPopCount removes up to n last elements and returns them, the last one first.
+func (c Commands) RPopCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.RPopCount(key, n))
+}
+
+// RPush puts values after the last element and returns the new length.
+func (c Commands) RPush(ctx context.Context, key string, values ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.RPush(key, values...))
+}
+
+// RPushBytes is RPush for bytes, which must not change until the reply is
+// there.
+func (c Commands) RPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
+	return command.Do(ctx, c.d, command.RPushBytes(key, values...))
+}
+
+// RPushX is RPush on lists that exist.
+func (c Commands) RPushX(ctx context.Context, key string, values ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.RPushX(key, values...))
+}
+
+// SAdd adds members to a set and returns how many are new.
+func (c Commands) SAdd(ctx context.Context, key string, members ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SAdd(key, members...))
+}
+
+// SCard returns how many members a set has.
+func (c Commands) SCard(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.SCard(key))
+}
+
+// SDiff returns the members of the first set that none of the others has.
+func (c Commands) SDiff(ctx context.Context, keys ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.SDiff(keys...))
+}
+
+// SDiffStore stores what SDiff returns at dest, and returns how many members
+// that are.
+func (c Commands) SDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SDiffStore(dest, keys...))
+}
+
+// SInter returns the members that all of the sets have.
+func (c Commands) SInter(ctx context.Context, keys ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.SInter(keys...))
+}
+
+// SInterCard returns how many members all of the sets have in common.
+func (c Commands) SInterCard(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SInterCard(keys...))
+}
+
+// SInterCardLimit is SInterCard that stops counting at limit.
+func (c Commands) SInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SInterCardLimit(limit, keys...))
+}
+
+// SInterStore stores what SInter returns at dest, and returns how many members
+// that are.
+func (c Commands) SInterStore(ctx context.Context, dest string, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SInterStore(dest, keys...))
+}
+
+// SIsMember reports whether a set has a member.
+func (c Commands) SIsMember(ctx context.Context, key, member string) (bool, error) {
+	return command.Do(ctx, c.d, command.SIsMember(key, member))
+}
+
+// SMembers returns all members of a set.
+func (c Commands) SMembers(ctx context.Context, key string) ([]string, error) {
+	return command.Do(ctx, c.d, command.SMembers(key))
+}
+
+// SMIsMember reports for each of the members whether a set has it.
+func (c Commands) SMIsMember(ctx context.Context, key string, members ...string) ([]bool, error) {
+	return command.Do(ctx, c.d, command.SMIsMember(key, members...))
+}
+
+// SMove moves a member to another set and reports whether it was there.
+func (c Commands) SMove(ctx context.Context, source, dest, member string) (bool, error) {
+	return command.Do(ctx, c.d, command.SMove(source, dest, member))
+}
+
+// SPop removes a random member and returns it, or Nil.
+func (c Commands) SPop(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.SPop(key))
+}
+
+// SPopCount removes up to n random members and returns them.
+func (c Commands) SPopCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.SPopCount(key, n))
+}
+
+// SRandMember returns a random member, or Nil.
+func (c Commands) SRandMember(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.SRandMember(key))
+}
+
+// SRandMemberCount returns up to n different random members; with negative n
+// some may come twice.
+func (c Commands) SRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.SRandMemberCount(key, n))
+}
+
+// SRem removes members from a set and returns how many there were.
+func (c Commands) SRem(ctx context.Context, key string, members ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SRem(key, members...))
+}
+
+// SScan returns one step of a walk over the members of a set.
+func (c Commands) SScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ScanResult, error) {
+	return command.Do(ctx, c.d, command.SScan(key, cursor, opts...))
+}
+
+// SUnion returns the members that any of the sets has.
+func (c Commands) SUnion(ctx context.Context, keys ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.SUnion(keys...))
+}
+
+// SUnionStore stores what SUnion returns at dest, and returns how many members
+// that are.
+func (c Commands) SUnionStore(ctx context.Context, dest string, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.SUnionStore(dest, keys...))
+}
+
+// BZMPopMin is ZMPopMin that waits for a member for up to timeout; 0 waits
+// without end.
+func (c Commands) BZMPopMin(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.BZMPopMin(timeout, keys, opts...))
+}
+
+// BZMPopMax is ZMPopMax that waits for a member for up to timeout; 0 waits
+// without end.
+func (c Commands) BZMPopMax(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.BZMPopMax(timeout, keys, opts...))
+}
+
+// BZPopMax is BZPopMin at the other end.
+func (c Commands) BZPopMax(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.BZPopMax(timeout, keys...))
+}
+
+// BZPopMin removes the member with the lowest score from the first sorted set
+// that has one, or returns Nil after timeout; 0 waits without end.
+func (c Commands) BZPopMin(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.BZPopMin(timeout, keys...))
+}
+
+// ZAdd sets the scores of members and returns how many are new (with CH: new or
+// changed).
+func (c Commands) ZAdd(ctx context.Context, key string, members []command.Z, opts ...command.ZAddOption) (int64, error) {
+	return command.Do(ctx, c.d, command.ZAdd(key, members, opts...))
+}
+
+// ZAddIncr adds to the score of a member and returns it, or Nil when a
+// condition kept it from doing so.
+func (c Commands) ZAddIncr(ctx context.Context, key string, increment float64, member string, opts ...command.ZAddIncrOption) (float64, error) {
+	return command.Do(ctx, c.d, command.ZAddIncr(key, increment, member, opts...))
+}
+
+// ZCard returns how many members a sorted set has.
+func (c Commands) ZCard(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZCard(key))
+}
+
+// ZCount returns how many members have a score from min to max, such as "(1"
+// and "+inf".
+func (c Commands) ZCount(ctx context.Context, key, min, max string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZCount(key, min, max))
+}
+
+// ZDiff returns the members of the first sorted set that none of the others
+// has.
+func (c Commands) ZDiff(ctx context.Context, keys ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZDiff(keys...))
+}
+
+// ZDiffWithScores is ZDiff with the scores.
+func (c Commands) ZDiffWithScores(ctx context.Context, keys ...string) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZDiffWithScores(keys...))
+}
+
+// ZDiffStore stores what ZDiff returns at dest, with the scores, and returns
+// how many members that are.
+func (c Commands) ZDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZDiffStore(dest, keys...))
+}
+
+// ZIncrBy adds to the score of a member and returns it.
+func (c Commands) ZIncrBy(ctx context.Context, key string, increment float64, member string) (float64, error) {
+	return command.Do(ctx, c.d, command.ZIncrBy(key, increment, member))
+}
+
+// ZInter returns the members that all of the sorted sets have.
+func (c Commands) ZInter(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZInter(keys, opts...))
+}
+
+// ZInterWithScores is ZInter with the scores.
+func (c Commands) ZInterWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZInterWithScores(keys, opts...))
+}
+
+// ZInterCard returns how many members all of the sorted sets have in common.
+func (c Commands) ZInterCard(ctx context.Context, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZInterCard(keys...))
+}
+
+// ZInterCardLimit is ZInterCard that stops counting at limit.
+func (c Commands) ZInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZInterCardLimit(limit, keys...))
+}
+
+// ZInterStore stores what ZInter returns at dest, with the scores, and returns
+// how many members that are.
+func (c Commands) ZInterStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
+	return command.Do(ctx, c.d, command.ZInterStore(dest, keys, opts...))
+}
+
+// ZLexCount returns how many members lie from min to max in byte order, such as
+// "[a" and "+", all scores being equal.
+func (c Commands) ZLexCount(ctx context.Context, key, min, max string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZLexCount(key, min, max))
+}
+
+// ZMPopMin removes the members with the lowest scores, one or COUNT, from the
+// first sorted set that has any, or returns Nil.
+func (c Commands) ZMPopMin(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.ZMPopMin(keys, opts...))
+}
+
+// ZMPopMax is ZMPopMin for the highest scores.
+func (c Commands) ZMPopMax(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
+	return command.Do(ctx, c.d, command.ZMPopMax(keys, opts...))
+}
+
+// ZMScore returns the scores of members, in their order.
+func (c Commands) ZMScore(ctx context.Context, key string, members ...string) ([]command.Optional[float64], error) {
+	return command.Do(ctx, c.d, command.ZMScore(key, members...))
+}
+
+// ZPopMax removes the member with the highest score and returns it, or Nil.
+func (c Commands) ZPopMax(ctx context.Context, key string) (command.Z, error) {
+	return command.Do(ctx, c.d, command.ZPopMax(key))
+}
+
+// ZPopMaxCount removes up to n members with the highest scores and returns
+// them, the highest first.
+func (c Commands) ZPopMaxCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZPopMaxCount(key, n))
+}
+
+// ZPopMin removes the member with the lowest score and returns it, or Nil.
+func (c Commands) ZPopMin(ctx context.Context, key string) (command.Z, error) {
+	return command.Do(ctx, c.d, command.ZPopMin(key))
+}
+
+// ZPopMinCount removes up to n members with the lowest scores and returns them,
+// the lowest first.
+func (c Commands) ZPopMinCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZPopMinCount(key, n))
+}
+
+// ZRandMember returns a random member, or Nil.
+func (c Commands) ZRandMember(ctx context.Context, key string) (string, error) {
+	return command.Do(ctx, c.d, command.ZRandMember(key))
+}
+
+// ZRandMemberCount returns up to n different random members; with negative n
+// some may come twice.
+func (c Commands) ZRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRandMemberCount(key, n))
+}
+
+// ZRandMemberWithScores is ZRandMemberCount with the scores.
+func (c Commands) ZRandMemberWithScores(ctx context.Context, key string, n int64) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZRandMemberWithScores(key, n))
+}
+
+// ZRange returns the members from rank start to stop, both included, lowest
+// score first; negative ranks count from the end.
+func (c Commands) ZRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRange(key, start, stop))
+}
+
+// ZRangeWithScores is ZRange with the scores.
+func (c Commands) ZRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZRangeWithScores(key, start, stop))
+}
+
+// ZRevRange is ZRange from the highest score down.
+func (c Commands) ZRevRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRevRange(key, start, stop))
+}
+
+// ZRevRangeWithScores is ZRevRange with the scores.
+func (c Commands) ZRevRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZRevRangeWithScores(key, start, stop))
+}
+
+// ZRangeByScore returns the members with a score from min to max, such as "(1"
+// and "+inf", lowest first.
+func (c Commands) ZRangeByScore(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRangeByScore(key, min, max, opts...))
+}
+
+// ZRangeByScoreWithScores is ZRangeByScore with the scores.
+func (c Commands) ZRangeByScoreWithScores(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZRangeByScoreWithScores(key, min, max, opts...))
+}
+
+// ZRevRangeByScore returns the members with a score from max down to min,
+// highest first.
+func (c Commands) ZRevRangeByScore(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRevRangeByScore(key, max, min, opts...))
+}
+
+// ZRevRangeByScoreWithScores is ZRevRangeByScore with the scores.
+func (c Commands) ZRevRangeByScoreWithScores(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
+}
+
+// ZRangeByLex returns the members from min to max in byte order, such as "[a"
+// and "+", all scores being equal.
+func (c Commands) ZRangeByLex(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRangeByLex(key, min, max, opts...))
+}
+
+// ZRevRangeByLex is ZRangeByLex from max down to min.
+func (c Commands) ZRevRangeByLex(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZRevRangeByLex(key, max, min, opts...))
+}
+
+// ZRangeStore stores what ZRange of source returns at dest, with the scores,
+// and returns how many members that are.
+func (c Commands) ZRangeStore(ctx context.Context, dest, source string, start, stop int64) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRangeStore(dest, source, start, stop))
+}
+
+// ZRangeStoreByScore stores what ZRangeByScore of source returns at dest, with
+// the scores, and returns how many members that are.
+func (c Commands) ZRangeStoreByScore(ctx context.Context, dest, source, min, max string, opts ...command.ZLimitOption) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+}
+
+// ZRank returns the place of a member, from 0 for the lowest score, or Nil.
+func (c Commands) ZRank(ctx context.Context, key, member string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRank(key, member))
+}
+
+// ZRem removes members and returns how many there were.
+func (c Commands) ZRem(ctx context.Context, key string, members ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRem(key, members...))
+}
+
+// ZRemRangeByLex removes what ZRangeByLex returns, and returns how many members
+// that were.
+func (c Commands) ZRemRangeByLex(ctx context.Context, key, min, max string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRemRangeByLex(key, min, max))
+}
+
+// ZRemRangeByRank removes what ZRange returns, and returns how many members
+// that were.
+func (c Commands) ZRemRangeByRank(ctx context.Context, key string, start, stop int64) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRemRangeByRank(key, start, stop))
+}
+
+// ZRemRangeByScore removes what ZRangeByScore returns, and returns how many
+// members that were.
+func (c Commands) ZRemRangeByScore(ctx context.Context, key, min, max string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRemRangeByScore(key, min, max))
+}
+
+// ZRevRank returns the place of a member, from 0 for the highest score, or Nil.
+func (c Commands) ZRevRank(ctx context.Context, key, member string) (int64, error) {
+	return command.Do(ctx, c.d, command.ZRevRank(key, member))
+}
+
+// ZScan returns one step of a walk over the members of a sorted set.
+func (c Commands) ZScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ZScanResult, error) {
+	return command.Do(ctx, c.d, command.ZScan(key, cursor, opts...))
+}
+
+// ZScore returns the score of a member, or Nil.
+func (c Commands) ZScore(ctx context.Context, key, member string) (float64, error) {
+	return command.Do(ctx, c.d, command.ZScore(key, member))
+}
+
+// ZUnion returns the members that any of the sorted sets has.
+func (c Commands) ZUnion(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.ZUnion(keys, opts...))
+}
+
+// ZUnionWithScores is ZUnion with the scores.
+func (c Commands) ZUnionWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
+	return command.Do(ctx, c.d, command.ZUnionWithScores(keys, opts...))
+}
+
+// ZUnionStore stores what ZUnion returns at dest, with the scores, and returns
+// how many members that are.
+func (c Commands) ZUnionStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
+	return command.Do(ctx, c.d, command.ZUnionStore(dest, keys, opts...))
+}
+
+// XAck acknowledges entries for a group and returns how many were pending.
+func (c Commands) XAck(ctx context.Context, key, group string, ids ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.XAck(key, group, ids...))
+}
+
+// XAdd adds an entry and returns its ID; id "*" lets the server choose.
+func (c Commands) XAdd(ctx context.Context, key, id string, fields []command.Pair, opts ...command.XAddOption) (string, error) {
+	return command.Do(ctx, c.d, command.XAdd(key, id, fields, opts...))
+}
+
+// XAutoClaim makes entries that were pending for minIdle the consumer's, one
+// step from start ("0-0") on.
+func (c Commands) XAutoClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.Claimed, error) {
+	return command.Do(ctx, c.d, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
+}
+
+// XAutoClaimJustID is XAutoClaim without the contents; it does not count as a
+// delivery.
+func (c Commands) XAutoClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.ClaimedIDs, error) {
+	return command.Do(ctx, c.d, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
+}
+
+// XClaim makes entries that were pending for minIdle the consumer's and returns
+// them.
+func (c Commands) XClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]command.Entry, error) {
+	return command.Do(ctx, c.d, command.XClaim(key, group, consumer, minIdle, ids, opts...))
+}
+
+// XClaimJustID is XClaim that returns the IDs only; it does not count as a
+// delivery.
+func (c Commands) XClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]string, error) {
+	return command.Do(ctx, c.d, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
+}
+
+// XDel deletes entries and returns how many there were.
+func (c Commands) XDel(ctx context.Context, key string, ids ...string) (int64, error) {
+	return command.Do(ctx, c.d, command.XDel(key, ids...))
+}
+
+// XGroupCreate makes a group that reads after id; "$" is the end.
+func (c Commands) XGroupCreate(ctx context.Context, key, group, id string, opts ...command.XGroupOption) error {
+	_, err := command.Do(ctx, c.d, command.XGroupCreate(key, group, id, opts...))
+	return err
+}
+
+// XGroupCreateConsumer makes a consumer and reports whether it is new.
+func (c Commands) XGroupCreateConsumer(ctx context.Context, key, group, consumer string) (bool, error) {
+	return command.Do(ctx, c.d, command.XGroupCreateConsumer(key, group, consumer))
+}
+
+// XGroupDelConsumer removes a consumer and returns how many entries it had
+// pending: they are pending no more.
+func (c Commands) XGroupDelConsumer(ctx context.Context, key, group, consumer string) (int64, error) {
+	return command.Do(ctx, c.d, command.XGroupDelConsumer(key, group, consumer))
+}
+
+// XGroupDestroy removes a group with all it knows, and reports whether there
+// was one.
+func (c Commands) XGroupDestroy(ctx context.Context, key, group string) (bool, error) {
+	return command.Do(ctx, c.d, command.XGroupDestroy(key, group))
+}
+
+// XGroupSetID makes the group read after id.
+func (c Commands) XGroupSetID(ctx context.Context, key, group, id string, opts ...command.XGroupSetIDOption) error {
+	_, err := command.Do(ctx, c.d, command.XGroupSetID(key, group, id, opts...))
+	return err
+}
+
+// XInfoConsumers tells of the consumers of a group.
+func (c Commands) XInfoConsumers(ctx context.Context, key, group string) ([]command.ConsumerInfo, error) {
+	return command.Do(ctx, c.d, command.XInfoConsumers(key, group))
+}
+
+// XInfoGroups tells of the groups of a stream.
+func (c Commands) XInfoGroups(ctx context.Context, key string) ([]command.GroupInfo, error) {
+	return command.Do(ctx, c.d, command.XInfoGroups(key))
+}
+
+// XInfoStream tells of a stream as a whole.
+func (c Commands) XInfoStream(ctx context.Context, key string) (command.StreamInfo, error) {
+	return command.Do(ctx, c.d, command.XInfoStream(key))
+}
+
+// XInfoStreamFull tells of a stream, its entries, groups and consumers, as an
+// untyped value.
+func (c Commands) XInfoStreamFull(ctx context.Context, key string, opts ...command.CountOption) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.XInfoStreamFull(key, opts...))
+}
+
+// XLen returns how many entries a stream has.
+func (c Commands) XLen(ctx context.Context, key string) (int64, error) {
+	return command.Do(ctx, c.d, command.XLen(key))
+}
+
+// XPending sums up what a group was delivered and did not acknowledge.
+func (c Commands) XPending(ctx context.Context, key, group string) (command.PendingSummary, error) {
+	return command.Do(ctx, c.d, command.XPending(key, group))
+}
+
+// XPendingRange returns up to n unacknowledged entries from start to end.
+func (c Commands) XPendingRange(ctx context.Context, key, group, start, end string, n int64, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
+	return command.Do(ctx, c.d, command.XPendingRange(key, group, start, end, n, opts...))
+}
+
+// XPendingOf is XPendingRange for one consumer.
+func (c Commands) XPendingOf(ctx context.Context, key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
+	return command.Do(ctx, c.d, command.XPendingOf(key, group, start, end, n, consumer, opts...))
+}
+
+// XRange returns the entries from start to end, both included; "-" and "+" are
+// the ends.
+func (c Commands) XRange(ctx context.Context, key, start, end string, opts ...command.CountOption) ([]command.Entry, error) {
+	return command.Do(ctx, c.d, command.XRange(key, start, end, opts...))
+}
+
+// XRead returns the entries after the IDs given, of streams that have some;
+// none is an empty result.
+func (c Commands) XRead(ctx context.Context, streams []command.From, opts ...command.XReadOption) ([]command.Stream, error) {
+	return command.Do(ctx, c.d, command.XRead(streams, opts...))
+}
+
+// XReadGroup delivers entries to a consumer of a group: new ones for the ID
+// ">", its own pending ones after any other ID.
+func (c Commands) XReadGroup(ctx context.Context, group, consumer string, streams []command.From, opts ...command.XReadGroupOption) ([]command.Stream, error) {
+	return command.Do(ctx, c.d, command.XReadGroup(group, consumer, streams, opts...))
+}
+
+// XRevRange returns the entries from end down to start, both included.
+func (c Commands) XRevRange(ctx context.Context, key, end, start string, opts ...command.CountOption) ([]command.Entry, error) {
+	return command.Do(ctx, c.d, command.XRevRange(key, end, start, opts...))
+}
+
+// XSetID sets the last ID of a stream.
+func (c Commands) XSetID(ctx context.Context, key, id string) error {
+	_, err := command.Do(ctx, c.d, command.XSetID(key, id))
+	return err
+}
+
+// XTrim removes old entries and returns how many.
+func (c Commands) XTrim(ctx context.Context, key string, opt command.XTrimOption) (int64, error) {
+	return command.Do(ctx, c.d, command.XTrim(key, opt))
+}
+
+// Eval runs a Lua script. A Script is sent by its digest and is the better
+// choice.
+func (c Commands) Eval(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.Eval(script, keys, args...))
+}
+
+// EvalSHA runs the script that has a digest, if the server knows it.
+func (c Commands) EvalSHA(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.EvalSHA(digest, keys, args...))
+}
+
+// EvalSHARO is EvalSHA for scripts that only read.
+func (c Commands) EvalSHARO(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.EvalSHARO(digest, keys, args...))
+}
+
+// EvalRO is Eval for scripts that only read.
+func (c Commands) EvalRO(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.EvalRO(script, keys, args...))
+}
+
+// FCall calls a function of a library on the server.
+func (c Commands) FCall(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.FCall(function, keys, args...))
+}
+
+// FCallRO is FCall for functions that only read.
+func (c Commands) FCallRO(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
+	return command.Do(ctx, c.d, command.FCallRO(function, keys, args...))
+}
+
+// FunctionDelete removes a library from the server.
+func (c Commands) FunctionDelete(ctx context.Context, library string) error {
+	_, err := command.Do(ctx, c.d, command.FunctionDelete(library))
+	return err
+}
+
+// FunctionList tells of the libraries on the server.
+func (c Commands) FunctionList(ctx context.Context) ([]command.Library, error) {
+	return command.Do(ctx, c.d, command.FunctionList())
+}
+
+// FunctionLoad puts a library on the server, which must not have one of that
+// name, and returns its name.
+func (c Commands) FunctionLoad(ctx context.Context, code string) (string, error) {
+	return command.Do(ctx, c.d, command.FunctionLoad(code))
+}
+
+// FunctionReplace is FunctionLoad in place of the library of that name.
+func (c Commands) FunctionReplace(ctx context.Context, code string) (string, error) {
+	return command.Do(ctx, c.d, command.FunctionReplace(code))
+}
+
+// ScriptExists reports for each digest whether the server knows the script.
+func (c Commands) ScriptExists(ctx context.Context, digests ...string) ([]bool, error) {
+	return command.Do(ctx, c.d, command.ScriptExists(digests...))
+}
+
+// ScriptLoad tells the server a script and returns its digest.
+func (c Commands) ScriptLoad(ctx context.Context, script string) (string, error) {
+	return command.Do(ctx, c.d, command.ScriptLoad(script))
+}
+
+// Publish sends a message to a channel and returns how many subscribers of this
+// server got it.
+func (c Commands) Publish(ctx context.Context, channel, message string) (int64, error) {
+	return command.Do(ctx, c.d, command.Publish(channel, message))
+}
+
+// PublishBytes is Publish for bytes, which must not change until the reply is
+// there.
+func (c Commands) PublishBytes(ctx context.Context, channel string, message []byte) (int64, error) {
+	return command.Do(ctx, c.d, command.PublishBytes(channel, message))
+}
+
+// PubSubChannels returns the channels that have subscribers and fit one of the
+// patterns; no pattern is all.
+func (c Commands) PubSubChannels(ctx context.Context, patterns ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.PubSubChannels(patterns...))
+}
+
+// PubSubNumPat returns how many patterns are subscribed to.
+func (c Commands) PubSubNumPat(ctx context.Context) (int64, error) {
+	return command.Do(ctx, c.d, command.PubSubNumPat())
+}
+
+// PubSubNumSub returns how many subscribers each channel has.
+func (c Commands) PubSubNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
+	return command.Do(ctx, c.d, command.PubSubNumSub(channels...))
+}
+
+// PubSubShardChannels is PubSubChannels for sharded channels.
+func (c Commands) PubSubShardChannels(ctx context.Context, patterns ...string) ([]string, error) {
+	return command.Do(ctx, c.d, command.PubSubShardChannels(patterns...))
+}
+
+// PubSubShardNumSub is PubSubNumSub for sharded channels.
+func (c Commands) PubSubShardNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
+	return command.Do(ctx, c.d, command.PubSubShardNumSub(channels...))
+}
+
+// SPublish sends a message to a sharded channel and returns how many
+// subscribers of its shard got it.
+func (c Commands) SPublish(ctx context.Context, channel, message string) (int64, error) {
+	return command.Do(ctx, c.d, command.SPublish(channel, message))
+}
+
+// ClientKillID closes the connection with a number and returns how many there
+// were.
+func (c Commands) ClientKillID(ctx context.Context, id int64) (int64, error) {
+	return command.Do(ctx, c.d, command.ClientKillID(id))
+}
+
+// ClientKillAddr closes the connection from host:port and returns how many
+// there were.
+func (c Commands) ClientKillAddr(ctx context.Context, address string) (int64, error) {
+	return command.Do(ctx, c.d, command.ClientKillAddr(address))
+}
+
+// ClientKillUser closes all connections of a user and returns how many there
+// were.
+func (c Commands) ClientKillUser(ctx context.Context, user string) (int64, error) {
+	return command.Do(ctx, c.d, command.ClientKillUser(user))
+}
+
+// ClientList describes all connections, a line each.
+func (c Commands) ClientList(ctx context.Context) (string, error) {
+	return command.Do(ctx, c.d, command.ClientList())
+}
+
+// ClientUnblock wakes the connection with a number from a blocking command and
+// reports whether it was in one.
+func (c Commands) ClientUnblock(ctx context.Context, id int64, opts ...command.UnblockOption) (bool, error) {
+	return command.Do(ctx, c.d, command.ClientUnblock(id, opts...))
+}
+
+// Echo returns the message.
+func (c Commands) Echo(ctx context.Context, message string) (string, error) {
+	return command.Do(ctx, c.d, command.Echo(message))
+}
+
+// Ping returns "PONG".
+func (c Commands) Ping(ctx context.Context) (string, error) {
+	return command.Do(ctx, c.d, command.Ping())
+}
+
+// ACLWhoAmI returns the name of the connection's user.
+func (c Commands) ACLWhoAmI(ctx context.Context) (string, error) {
+	return command.Do(ctx, c.d, command.ACLWhoAmI())
+}
+
+// CommandCount returns how many commands the server has.
+func (c Commands) CommandCount(ctx context.Context) (int64, error) {
+	return command.Do(ctx, c.d, command.CommandCount())
+}
+
+// CommandGetKeys returns the keys among the words of a command, as the server
+// finds them.
+func (c Commands) CommandGetKeys(ctx context.Context, words ...command.Arg) ([]string, error) {
+	return command.Do(ctx, c.d, command.CommandGetKeys(words...))
+}
+
+// CommandInfo returns the server's facts on commands, nulls for those that it
+// lacks.
+func (c Commands) CommandInfo(ctx context.Context, names ...string) ([]resp3.Value, error) {
+	return command.Do(ctx, c.d, command.CommandInfo(names...))
+}
+
+// CommandList returns the names of the server's commands.
+func (c Commands) CommandList(ctx context.Context) ([]string, error) {
+	return command.Do(ctx, c.d, command.CommandList())
+}
+
+// ConfigGet returns the settings that fit any of the patterns.
+func (c Commands) ConfigGet(ctx context.Context, patterns ...string) (map[string]string, error) {
+	return command.Do(ctx, c.d, command.ConfigGet(patterns...))
+}
+
+// DBSize returns how many keys the database has.
+func (c Commands) DBSize(ctx context.Context) (int64, error) {
+	return command.Do(ctx, c.d, command.DBSize())
+}
+
+// Info returns the server's state as text, all of it or some sections.
+func (c Commands) Info(ctx context.Context, sections ...string) (string, error) {
+	return command.Do(ctx, c.d, command.Info(sections...))
+}
+
+// LastSave returns when the data was last saved to disk.
+func (c Commands) LastSave(ctx context.Context) (time.Time, error) {
+	return command.Do(ctx, c.d, command.LastSave())
+}
+
+// MemoryUsage estimates how many bytes a key and its value take, or returns
+// Nil.
+func (c Commands) MemoryUsage(ctx context.Context, key string, opts ...command.SamplesOption) (int64, error) {
+	return command.Do(ctx, c.d, command.MemoryUsage(key, opts...))
+}
+
+// RoleInfo tells what the server is in replication.
+func (c Commands) RoleInfo(ctx context.Context) (command.Role, error) {
+	return command.Do(ctx, c.d, command.RoleInfo())
+}
+
+// SlowLogGet returns the newest n entries of the log of slow commands; -1 is
+// all.
+func (c Commands) SlowLogGet(ctx context.Context, n int64) ([]command.SlowEntry, error) {
+	return command.Do(ctx, c.d, command.SlowLogGet(n))
+}
+
+// SlowLogLen returns how many entries the log of slow commands has.
+func (c Commands) SlowLogLen(ctx context.Context) (int64, error) {
+	return command.Do(ctx, c.d, command.SlowLogLen())
+}
+
+// Time returns the server's clock.
+func (c Commands) Time(ctx context.Context) (time.Time, error) {
+	return command.Do(ctx, c.d, command.Time())
+}
+
+// PipelineCommands is the commands as methods that queue. Each returns the
+// future of its reply. Commands that block have no method here.
 type PipelineCommands struct{ p *Pipeline }
+
+// Append queues [command.Append].
+func (c PipelineCommands) Append(key, value string) Future[int64] {
+	return Queue(c.p, command.Append(key, value))
+}
+
+// Decr queues [command.Decr].
+func (c PipelineCommands) Decr(key string) Future[int64] {
+	return Queue(c.p, command.Decr(key))
+}
+
+// DecrBy queues [command.DecrBy].
+func (c PipelineCommands) DecrBy(key string, n int64) Future[int64] {
+	return Queue(c.p, command.DecrBy(key, n))
+}
+
+// Get queues [command.Get].
+func (c PipelineCommands) Get(key string) Future[string] {
+	return Queue(c.p, command.Get(key))
+}
+
+// GetBytes queues [command.GetBytes].
+func (c PipelineCommands) GetBytes(key string) Future[[]byte] {
+	return Queue(c.p, command.GetBytes(key))
+}
+
+// GetDel queues [command.GetDel].
+func (c PipelineCommands) GetDel(key string) Future[string] {
+	return Queue(c.p, command.GetDel(key))
+}
+
+// GetDelBytes queues [command.GetDelBytes].
+func (c PipelineCommands) GetDelBytes(key string) Future[[]byte] {
+	return Queue(c.p, command.GetDelBytes(key))
+}
+
+// GetEx queues [command.GetEx].
+func (c PipelineCommands) GetEx(key string, opts ...command.GetExOption) Future[string] {
+	return Queue(c.p, command.GetEx(key, opts...))
+}
+
+// GetExBytes queues [command.GetExBytes].
+func (c PipelineCommands) GetExBytes(key string, opts ...command.GetExOption) Future[[]byte] {
+	return Queue(c.p, command.GetExBytes(key, opts...))
+}
+
+// GetRange queues [command.GetRange].
+func (c PipelineCommands) GetRange(key string, start, stop int64) Future[string] {
+	return Queue(c.p, command.GetRange(key, start, stop))
+}
+
+// Incr queues [command.Incr].
+func (c PipelineCommands) Incr(key string) Future[int64] {
+	return Queue(c.p, command.Incr(key))
+}
+
+// IncrBy queues [command.IncrBy].
+func (c PipelineCommands) IncrBy(key string, n int64) Future[int64] {
+	return Queue(c.p, command.IncrBy(key, n))
+}
+
+// IncrByFloat queues [command.IncrByFloat].
+func (c PipelineCommands) IncrByFloat(key string, x float64) Future[float64] {
+	return Queue(c.p, command.IncrByFloat(key, x))
+}
+
+// LCS queues [command.LCS].
+func (c PipelineCommands) LCS(key1, key2 string) Future[string] {
+	return Queue(c.p, command.LCS(key1, key2))
+}
+
+// LCSLen queues [command.LCSLen].
+func (c PipelineCommands) LCSLen(key1, key2 string) Future[int64] {
+	return Queue(c.p, command.LCSLen(key1, key2))
+}
+
+// MGet queues [command.MGet].
+func (c PipelineCommands) MGet(keys ...string) Future[[]command.Optional[string]] {
+	return Queue(c.p, command.MGet(keys...))
+}
+
+// MSet queues [command.MSet].
+func (c PipelineCommands) MSet(pairs ...command.Pair) Future[command.Void] {
+	return Queue(c.p, command.MSet(pairs...))
+}
+
+// MSetNX queues [command.MSetNX].
+func (c PipelineCommands) MSetNX(pairs ...command.Pair) Future[bool] {
+	return Queue(c.p, command.MSetNX(pairs...))
+}
+
+// Set queues [command.Set].
+func (c PipelineCommands) Set(key, value string, opts ...command.SetOption) Future[command.Void] {
+	return Queue(c.p, command.Set(key, value, opts...))
+}
+
+// SetBytes queues [command.SetBytes].
+func (c PipelineCommands) SetBytes(key string, value []byte, opts ...command.SetOption) Future[command.Void] {
+	return Queue(c.p, command.SetBytes(key, value, opts...))
+}
+
+// SetGet queues [command.SetGet].
+func (c PipelineCommands) SetGet(key, value string, opts ...command.SetOption) Future[string] {
+	return Queue(c.p, command.SetGet(key, value, opts...))
+}
+
+// SetGetBytes queues [command.SetGetBytes].
+func (c PipelineCommands) SetGetBytes(key string, value []byte, opts ...command.SetOption) Future[[]byte] {
+	return Queue(c.p, command.SetGetBytes(key, value, opts...))
+}
+
+// SetNX queues [command.SetNX].
+func (c PipelineCommands) SetNX(key, value string) Future[bool] {
+	return Queue(c.p, command.SetNX(key, value))
+}
+
+// SetRange queues [command.SetRange].
+func (c PipelineCommands) SetRange(key string, offset int64, value string) Future[int64] {
+	return Queue(c.p, command.SetRange(key, offset, value))
+}
+
+// StrLen queues [command.StrLen].
+func (c PipelineCommands) StrLen(key string) Future[int64] {
+	return Queue(c.p, command.StrLen(key))
+}
+
+// BitCount queues [command.BitCount].
+func (c PipelineCommands) BitCount(key string) Future[int64] {
+	return Queue(c.p, command.BitCount(key))
+}
+
+// BitCountRange queues [command.BitCountRange].
+func (c PipelineCommands) BitCountRange(key string, start, end int64, opts ...command.BitRangeOption) Future[int64] {
+	return Queue(c.p, command.BitCountRange(key, start, end, opts...))
+}
+
+// BitOp queues [command.BitOp].
+func (c PipelineCommands) BitOp(operation command.BitOperation, dest string, sources ...string) Future[int64] {
+	return Queue(c.p, command.BitOp(operation, dest, sources...))
+}
+
+// BitPos queues [command.BitPos].
+func (c PipelineCommands) BitPos(key string, bit bool) Future[int64] {
+	return Queue(c.p, command.BitPos(key, bit))
+}
+
+// BitPosRange queues [command.BitPosRange].
+func (c PipelineCommands) BitPosRange(key string, bit bool, start, end int64, opts ...command.BitRangeOption) Future[int64] {
+	return Queue(c.p, command.BitPosRange(key, bit, start, end, opts...))
+}
+
+// GetBit queues [command.GetBit].
+func (c PipelineCommands) GetBit(key string, offset int64) Future[bool] {
+	return Queue(c.p, command.GetBit(key, offset))
+}
+
+// SetBit queues [command.SetBit].
+func (c PipelineCommands) SetBit(key string, offset int64, bit bool) Future[bool] {
+	return Queue(c.p, command.SetBit(key, offset, bit))
+}
+
+// PFAdd queues [command.PFAdd].
+func (c PipelineCommands) PFAdd(key string, elements ...string) Future[bool] {
+	return Queue(c.p, command.PFAdd(key, elements...))
+}
+
+// PFCount queues [command.PFCount].
+func (c PipelineCommands) PFCount(keys ...string) Future[int64] {
+	return Queue(c.p, command.PFCount(keys...))
+}
+
+// PFMerge queues [command.PFMerge].
+func (c PipelineCommands) PFMerge(dest string, sources ...string) Future[command.Void] {
+	return Queue(c.p, command.PFMerge(dest, sources...))
+}
+
+// Copy queues [command.Copy].
+func (c PipelineCommands) Copy(source, dest string, opts ...command.CopyOption) Future[bool] {
+	return Queue(c.p, command.Copy(source, dest, opts...))
+}
+
+// Del queues [command.Del].
+func (c PipelineCommands) Del(keys ...string) Future[int64] {
+	return Queue(c.p, command.Del(keys...))
+}
+
+// Dump queues [command.Dump].
+func (c PipelineCommands) Dump(key string) Future[string] {
+	return Queue(c.p, command.Dump(key))
+}
+
+// DumpBytes queues [command.DumpBytes].
+func (c PipelineCommands) DumpBytes(key string) Future[[]byte] {
+	return Queue(c.p, command.DumpBytes(key))
+}
+
+// Exists queues [command.Exists].
+func (c PipelineCommands) Exists(keys ...string) Future[int64] {
+	return Queue(c.p, command.Exists(keys...))
+}
+
+// Expire queues [command.Expire].
+func (c PipelineCommands) Expire(key string, ttl time.Duration, opts ...command.ExpireOption) Future[bool] {
+	return Queue(c.p, command.Expire(key, ttl, opts...))
+}
+
+// ExpireAt queues [command.ExpireAt].
+func (c PipelineCommands) ExpireAt(key string, at time.Time, opts ...command.ExpireOption) Future[bool] {
+	return Queue(c.p, command.ExpireAt(key, at, opts...))
+}
+
+// ExpireTime queues [command.ExpireTime].
+func (c PipelineCommands) ExpireTime(key string) Future[command.Deadline] {
+	return Queue(c.p, command.ExpireTime(key))
+}
+
+// Keys queues [command.Keys].
+func (c PipelineCommands) Keys(pattern string) Future[[]string] {
+	return Queue(c.p, command.Keys(pattern))
+}
+
+// Move queues [command.Move].
+func (c PipelineCommands) Move(key string, db int64) Future[bool] {
+	return Queue(c.p, command.Move(key, db))
+}
+
+// ObjectEncoding queues [command.ObjectEncoding].
+func (c PipelineCommands) ObjectEncoding(key string) Future[string] {
+	return Queue(c.p, command.ObjectEncoding(key))
+}
+
+// ObjectFreq queues [command.ObjectFreq].
+func (c PipelineCommands) ObjectFreq(key string) Future[int64] {
+	return Queue(c.p, command.ObjectFreq(key))
+}
+
+// ObjectIdleTime queues [command.ObjectIdleTime].
+func (c PipelineCommands) ObjectIdleTime(key string) Future[int64] {
+	return Queue(c.p, command.ObjectIdleTime(key))
+}
+
+// ObjectRefCount queues [command.ObjectRefCount].
+func (c PipelineCommands) ObjectRefCount(key string) Future[int64] {
+	return Queue(c.p, command.ObjectRefCount(key))
+}
+
+// Persist queues [command.Persist].
+func (c PipelineCommands) Persist(key string) Future[bool] {
+	return Queue(c.p, command.Persist(key))
+}
+
+// PExpireTime queues [command.PExpireTime].
+func (c PipelineCommands) PExpireTime(key string) Future[command.Deadline] {
+	return Queue(c.p, command.PExpireTime(key))
+}
+
+// PTTL queues [command.PTTL].
+func (c PipelineCommands) PTTL(key string) Future[command.Lifetime] {
+	return Queue(c.p, command.PTTL(key))
+}
+
+// RandomKey queues [command.RandomKey].
+func (c PipelineCommands) RandomKey() Future[string] {
+	return Queue(c.p, command.RandomKey())
+}
+
+// Rename queues [command.Rename].
+func (c PipelineCommands) Rename(key, to string) Future[command.Void] {
+	return Queue(c.p, command.Rename(key, to))
+}
+
+// RenameNX queues [command.RenameNX].
+func (c PipelineCommands) RenameNX(key, to string) Future[bool] {
+	return Queue(c.p, command.RenameNX(key, to))
+}
+
+// Restore queues [command.Restore].
+func (c PipelineCommands) Restore(key string, ttl time.Duration, value string, opts ...command.RestoreOption) Future[command.Void] {
+	return Queue(c.p, command.Restore(key, ttl, value, opts...))
+}
+
+// RestoreBytes queues [command.RestoreBytes].
+func (c PipelineCommands) RestoreBytes(key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) Future[command.Void] {
+	return Queue(c.p, command.RestoreBytes(key, ttl, value, opts...))
+}
+
+// Scan queues [command.Scan].
+func (c PipelineCommands) Scan(cursor uint64, opts ...command.ScanOption) Future[command.ScanResult] {
+	return Queue(c.p, command.Scan(cursor, opts...))
+}
+
+// Touch queues [command.Touch].
+func (c PipelineCommands) Touch(keys ...string) Future[int64] {
+	return Queue(c.p, command.Touch(keys...))
+}
+
+// TTL queues [command.TTL].
+func (c PipelineCommands) TTL(key string) Future[command.Lifetime] {
+	return Queue(c.p, command.TTL(key))
+}
+
+// Type queues [command.Type].
+func (c PipelineCommands) Type(key string) Future[string] {
+	return Queue(c.p, command.Type(key))
+}
+
+// Unlink queues [command.Unlink].
+func (c PipelineCommands) Unlink(keys ...string) Future[int64] {
+	return Queue(c.p, command.Unlink(keys...))
+}
+
+// HDel queues [command.HDel].
+func (c PipelineCommands) HDel(key string, fields ...string) Future[int64] {
+	return Queue(c.p, command.HDel(key, fields...))
+}
+
+// HExists queues [command.HExists].
+func (c PipelineCommands) HExists(key, field string) Future[bool] {
+	return Queue(c.p, command.HExists(key, field))
+}
+
+// HGet queues [command.HGet].
+func (c PipelineCommands) HGet(key, field string) Future[string] {
+	return Queue(c.p, command.HGet(key, field))
+}
+
+// HGetBytes queues [command.HGetBytes].
+func (c PipelineCommands) HGetBytes(key, field string) Future[[]byte] {
+	return Queue(c.p, command.HGetBytes(key, field))
+}
+
+// HGetAll queues [command.HGetAll].
+func (c PipelineCommands) HGetAll(key string) Future[map[string]string] {
+	return Queue(c.p, command.HGetAll(key))
+}
+
+// HIncrBy queues [command.HIncrBy].
+func (c PipelineCommands) HIncrBy(key, field string, n int64) Future[int64] {
+	return Queue(c.p, command.HIncrBy(key, field, n))
+}
+
+// HIncrByFloat queues [command.HIncrByFloat].
+func (c PipelineCommands) HIncrByFloat(key, field string, x float64) Future[float64] {
+	return Queue(c.p, command.HIncrByFloat(key, field, x))
+}
+
+// HKeys queues [command.HKeys].
+func (c PipelineCommands) HKeys(key string) Future[[]string] {
+	return Queue(c.p, command.HKeys(key))
+}
+
+// HLen queues [command.HLen].
+func (c PipelineCommands) HLen(key string) Future[int64] {
+	return Queue(c.p, command.HLen(key))
+}
+
+// HMGet queues [command.HMGet].
+func (c PipelineCommands) HMGet(key string, fields ...string) Future[[]command.Optional[string]] {
+	return Queue(c.p, command.HMGet(key, fields...))
+}
+
+// HRandField queues [command.HRandField].
+func (c PipelineCommands) HRandField(key string) Future[string] {
+	return Queue(c.p, command.HRandField(key))
+}
+
+// HRandFieldCount queues [command.HRandFieldCount].
+func (c PipelineCommands) HRandFieldCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.HRandFieldCount(key, n))
+}
+
+// HRandFieldWithValues queues [command.HRandFieldWithValues].
+func (c PipelineCommands) HRandFieldWithValues(key string, n int64) Future[[]command.Pair] {
+	return Queue(c.p, command.HRandFieldWithValues(key, n))
+}
+
+// HScan queues [command.HScan].
+func (c PipelineCommands) HScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.HScanResult] {
+	return Queue(c.p, command.HScan(key, cursor, opts...))
+}
+
+// HSet queues [command.HSet].
+func (c PipelineCommands) HSet(key string, fields ...command.Pair) Future[int64] {
+	return Queue(c.p, command.HSet(key, fields...))
+}
+
+// HSetNX queues [command.HSetNX].
+func (c PipelineCommands) HSetNX(key, field, value string) Future[bool] {
+	return Queue(c.p, command.HSetNX(key, field, value))
+}
+
+// HStrLen queues [command.HStrLen].
+func (c PipelineCommands) HStrLen(key, field string) Future[int64] {
+	return Queue(c.p, command.HStrLen(key, field))
+}
+
+// HVals queues [command.HVals].
+func (c PipelineCommands) HVals(key string) Future[[]string] {
+	return Queue(c.p, command.HVals(key))
+}
+
+// LIndex queues [command.LIndex].
+func (c PipelineCommands) LIndex(key string, index int64) Future[string] {
+	return Queue(c.p, command.LIndex(key, index))
+}
+
+// LInsert queues [command.LInsert].
+func (c PipelineCommands) LInsert(key string, place command.Place, pivot, value string) Future[int64] {
+	return Queue(c.p, command.LInsert(key, place, pivot, value))
+}
+
+// LLen queues [command.LLen].
+func (c PipelineCommands) LLen(key string) Future[int64] {
+	return Queue(c.p, command.LLen(key))
+}
+
+// LMove queues [command.LMove].
+func (c PipelineCommands) LMove(source, dest string, from, to command.Side) Future[string] {
+	return Queue(c.p, command.LMove(source, dest, from, to))
+}
+
+// LMPop queues [command.LMPop].
+func (c PipelineCommands) LMPop(keys []string, side command.Side, opts ...command.PopOption) Future[command.Popped] {
+	return Queue(c.p, command.LMPop(keys, side, opts...))
+}
+
+// LPop queues [command.LPop].
+func (c PipelineCommands) LPop(key string) Future[string] {
+	return Queue(c.p, command.LPop(key))
+}
+
+// LPopBytes queues [command.LPopBytes].
+func (c PipelineCommands) LPopBytes(key string) Future[[]byte] {
+	return Queue(c.p, command.LPopBytes(key))
+}
+
+// LPopCount queues [command.LPopCount].
+func (c PipelineCommands) LPopCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.LPopCount(key, n))
+}
+
+// LPos queues [command.LPos].
+func (c PipelineCommands) LPos(key, value string, opts ...command.LPosOption) Future[int64] {
+	return Queue(c.p, command.LPos(key, value, opts...))
+}
+
+// LPosAll queues [command.LPosAll].
+func (c PipelineCommands) LPosAll(key, value string, n int64, opts ...command.LPosOption) Future[[]int64] {
+	return Queue(c.p, command.LPosAll(key, value, n, opts...))
+}
+
+// LPush queues [command.LPush].
+func (c PipelineCommands) LPush(key string, values ...string) Future[int64] {
+	return Queue(c.p, command.LPush(key, values...))
+}
+
+// LPushBytes queues [command.LPushBytes].
+func (c PipelineCommands) LPushBytes(key string, values ...[]byte) Future[int64] {
+	return Queue(c.p, command.LPushBytes(key, values...))
+}
+
+// LPushX queues [command.LPushX].
+func (c PipelineCommands) LPushX(key string, values ...string) Future[int64] {
+	return Queue(c.p, command.LPushX(key, values...))
+}
+
+// LRange queues [command.LRange].
+func (c PipelineCommands) LRange(key string, start, stop int64) Future[[]string] {
+	return Queue(c.p, command.LRange(key, start, stop))
+}
+
+// LRangeBytes queues [command.LRangeBytes].
+func (c PipelineCommands) LRangeBytes(key string, start, stop int64) Future[[][]byte] {
+	return Queue(c.p, command.LRangeBytes(key, start, stop))
+}
+
+// LRem queues [command.LRem].
+func (c PipelineCommands) LRem(key string, n int64, value string) Future[int64] {
+	return Queue(c.p, command.LRem(key, n, value))
+}
+
+// LSet queues [command.LSet].
+func (c PipelineCommands) LSet(key string, index int64, value string) Future[command.Void] {
+	return Queue(c.p, command.LSet(key, index, value))
+}
+
+// LTrim queues [command.LTrim].
+func (c PipelineCommands) LTrim(key string, start, stop int64) Future[command.Void] {
+	return Queue(c.p, command.LTrim(key, start, stop))
+}
+
+// RPop queues [command.RPop].
+func (c PipelineCommands) RPop(key string) Future[string] {
+	return Queue(c.p, command.RPop(key))
+}
+
+// RPopBytes queues [command.RPopBytes].
+func (c PipelineCommands) RPopBytes(key string) Future[[]byte] {
+	return Queue(c.p, command.RPopBytes(key))
+}
+
+// RPopCount queues [command.RPopCount].
+func (c PipelineCommands) RPopCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.RPopCount(key, n))
+}
+
+// RPush queues [command.RPush].
+func (c PipelineCommands) RPush(key string, values ...string) Future[int64] {
+	return Queue(c.p, command.RPush(key, values...))
+}
+
+// RPushBytes queues [command.RPushBytes].
+func (c PipelineCommands) RPushBytes(key string, values ...[]byte) Future[int64] {
+	return Queue(c.p, command.RPushBytes(key, values...))
+}
+
+// RPushX queues [command.RPushX].
+func (c PipelineCommands) RPushX(key string, values ...string) Future[int64] {
+	return Queue(c.p, command.RPushX(key, values...))
+}
+
+// SAdd queues [command.SAdd].
+func (c PipelineCommands) SAdd(key string, members ...string) Future[int64] {
+	return Queue(c.p, command.SAdd(key, members...))
+}
+
+// SCard queues [command.SCard].
+func (c PipelineCommands) SCard(key string) Future[int64] {
+	return Queue(c.p, command.SCard(key))
+}
+
+// SDiff queues [command.SDiff].
+func (c PipelineCommands) SDiff(keys ...string) Future[[]string] {
+	return Queue(c.p, command.SDiff(keys...))
+}
+
+// SDiffStore queues [command.SDiffStore].
+func (c PipelineCommands) SDiffStore(dest string, keys ...string) Future[int64] {
+	return Queue(c.p, command.SDiffStore(dest, keys...))
+}
+
+// SInter queues [command.SInter].
+func (c PipelineCommands) SInter(keys ...string) Future[[]string] {
+	return Queue(c.p, command.SInter(keys...))
+}
+
+// SInterCard queues [command.SInterCard].
+func (c PipelineCommands) SInterCard(keys ...string) Future[int64] {
+	return Queue(c.p, command.SInterCard(keys...))
+}
+
+// SInterCardLimit queues [command.SInterCardLimit].
+func (c PipelineCommands) SInterCardLimit(limit int64, keys ...string) Future[int64] {
+	return Queue(c.p, command.SInterCardLimit(limit, keys...))
+}
+
+// SInterStore queues [command.SInterStore].
+func (c PipelineCommands) SInterStore(dest string, keys ...string) Future[int64] {
+	return Queue(c.p, command.SInterStore(dest, keys...))
+}
+
+// SIsMember queues [command.SIsMember].
+func (c PipelineCommands) SIsMember(key, member string) Future[bool] {
+	return Queue(c.p, command.SIsMember(key, member))
+}
+
+// SMembers queues [command.SMembers].
+func (c PipelineCommands) SMembers(key string) Future[[]string] {
+	return Queue(c.p, command.SMembers(key))
+}
+
+// SMIsMember queues [command.SMIsMember].
+func (c PipelineCommands) SMIsMember(key string, members ...string) Future[[]bool] {
+	return Queue(c.p, command.SMIsMember(key, members...))
+}
+
+// SMove queues [command.SMove].
+func (c PipelineCommands) SMove(source, dest, member string) Future[bool] {
+	return Queue(c.p, command.SMove(source, dest, member))
+}
+
+// SPop queues [command.SPop].
+func (c PipelineCommands) SPop(key string) Future[string] {
+	return Queue(c.p, command.SPop(key))
+}
+
+// SPopCount queues [command.SPopCount].
+func (c PipelineCommands) SPopCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.SPopCount(key, n))
+}
+
+// SRandMember queues [command.SRandMember].
+func (c PipelineCommands) SRandMember(key string) Future[string] {
+	return Queue(c.p, command.SRandMember(key))
+}
+
+// SRandMemberCount queues [command.SRandMemberCount].
+func (c PipelineCommands) SRandMemberCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.SRandMemberCount(key, n))
+}
+
+// SRem queues [command.SRem].
+func (c PipelineCommands) SRem(key string, members ...string) Future[int64] {
+	return Queue(c.p, command.SRem(key, members...))
+}
+
+// SScan queues [command.SScan].
+func (c PipelineCommands) SScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ScanResult] {
+	return Queue(c.p, command.SScan(key, cursor, opts...))
+}
+
+// SUnion queues [command.SUnion].
+func (c PipelineCommands) SUnion(keys ...string) Future[[]string] {
+	return Queue(c.p, command.SUnion(keys...))
+}
+
+// SUnionStore queues [command.SUnionStore].
+func (c PipelineCommands) SUnionStore(dest string, keys ...string) Future[int64] {
+	return Queue(c.p, command.SUnionStore(dest, keys...))
+}
+
+// ZAdd queues [command.ZAdd].
+func (c PipelineCommands) ZAdd(key string, members []command.Z, opts ...command.ZAddOption) Future[int64] {
+	return Queue(c.p, command.ZAdd(key, members, opts...))
+}
+
+// ZAddIncr queues [command.ZAddIncr].
+func (c PipelineCommands) ZAddIncr(key string, increment float64, member string, opts ...command.ZAddIncrOption) Future[float64] {
+	return Queue(c.p, command.ZAddIncr(key, increment, member, opts...))
+}
+
+// ZCard queues [command.ZCard].
+func (c PipelineCommands) ZCard(key string) Future[int64] {
+	return Queue(c.p, command.ZCard(key))
+}
+
+// ZCount queues [command.ZCount].
+func (c PipelineCommands) ZCount(key, min, max string) Future[int64] {
+	return Queue(c.p, command.ZCount(key, min, max))
+}
+
+// ZDiff queues [command.ZDiff].
+func (c PipelineCommands) ZDiff(keys ...string) Future[[]string] {
+	return Queue(c.p, command.ZDiff(keys...))
+}
+
+// ZDiffWithScores queues [command.ZDiffWithScores].
+func (c PipelineCommands) ZDiffWithScores(keys ...string) Future[[]command.Z] {
+	return Queue(c.p, command.ZDiffWithScores(keys...))
+}
+
+// ZDiffStore queues [command.ZDiffStore].
+func (c PipelineCommands) ZDiffStore(dest string, keys ...string) Future[int64] {
+	return Queue(c.p, command.ZDiffStore(dest, keys...))
+}
+
+// ZIncrBy queues [command.ZIncrBy].
+func (c PipelineCommands) ZIncrBy(key string, increment float64, member string) Future[float64] {
+	return Queue(c.p, command.ZIncrBy(key, increment, member))
+}
+
+// ZInter queues [command.ZInter].
+func (c PipelineCommands) ZInter(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
+	return Queue(c.p, command.ZInter(keys, opts...))
+}
+
+// ZInterWithScores queues [command.ZInterWithScores].
+func (c PipelineCommands) ZInterWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
+	return Queue(c.p, command.ZInterWithScores(keys, opts...))
+}
+
+// ZInterCard queues [command.ZInterCard].
+func (c PipelineCommands) ZInterCard(keys ...string) Future[int64] {
+	return Queue(c.p, command.ZInterCard(keys...))
+}
+
+// ZInterCardLimit queues [command.ZInterCardLimit].
+func (c PipelineCommands) ZInterCardLimit(limit int64, keys ...string) Future[int64] {
+	return Queue(c.p, command.ZInterCardLimit(limit, keys...))
+}
+
+// ZInterStore queues [command.ZInterStore].
+func (c PipelineCommands) ZInterStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
+	return Queue(c.p, command.ZInterStore(dest, keys, opts...))
+}
+
+// ZLexCount queues [command.ZLexCount].
+func (c PipelineCommands) ZLexCount(key, min, max string) Future[int64] {
+	return Queue(c.p, command.ZLexCount(key, min, max))
+}
+
+// ZMPopMin queues [command.ZMPopMin].
+func (c PipelineCommands) ZMPopMin(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
+	return Queue(c.p, command.ZMPopMin(keys, opts...))
+}
+
+// ZMPopMax queues [command.ZMPopMax].
+func (c PipelineCommands) ZMPopMax(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
+	return Queue(c.p, command.ZMPopMax(keys, opts...))
+}
+
+// ZMScore queues [command.ZMScore].
+func (c PipelineCommands) ZMScore(key string, members ...string) Future[[]command.Optional[float64]] {
+	return Queue(c.p, command.ZMScore(key, members...))
+}
+
+// ZPopMax queues [command.ZPopMax].
+func (c PipelineCommands) ZPopMax(key string) Future[command.Z] {
+	return Queue(c.p, command.ZPopMax(key))
+}
+
+// ZPopMaxCount queues [command.ZPopMaxCount].
+func (c PipelineCommands) ZPopMaxCount(key string, n int64) Future[[]command.Z] {
+	return Queue(c.p, command.ZPopMaxCount(key, n))
+}
+
+// ZPopMin queues [command.ZPopMin].
+func (c PipelineCommands) ZPopMin(key string) Future[command.Z] {
+	return Queue(c.p, command.ZPopMin(key))
+}
+
+// ZPopMinCount queues [command.ZPopMinCount].
+func (c PipelineCommands) ZPopMinCount(key string, n int64) Future[[]command.Z] {
+	return Queue(c.p, command.ZPopMinCount(key, n))
+}
+
+// ZRandMember queues [command.ZRandMember].
+func (c PipelineCommands) ZRandMember(key string) Future[string] {
+	return Queue(c.p, command.ZRandMember(key))
+}
+
+// ZRandMemberCount queues [command.ZRandMemberCount].
+func (c PipelineCommands) ZRandMemberCount(key string, n int64) Future[[]string] {
+	return Queue(c.p, command.ZRandMemberCount(key, n))
+}
+
+// ZRandMemberWithScores queues [command.ZRandMemberWithScores].
+func (c PipelineCommands) ZRandMemberWithScores(key string, n int64) Future[[]command.Z] {
+	return Queue(c.p, command.ZRandMemberWithScores(key, n))
+}
+
+// ZRange queues [command.ZRange].
+func (c PipelineCommands) ZRange(key string, start, stop int64) Future[[]string] {
+	return Queue(c.p, command.ZRange(key, start, stop))
+}
+
+// ZRangeWithScores queues [command.ZRangeWithScores].
+func (c PipelineCommands) ZRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
+	return Queue(c.p, command.ZRangeWithScores(key, start, stop))
+}
+
+// ZRevRange queues [command.ZRevRange].
+func (c PipelineCommands) ZRevRange(key string, start, stop int64) Future[[]string] {
+	return Queue(c.p, command.ZRevRange(key, start, stop))
+}
+
+// ZRevRangeWithScores queues [command.ZRevRangeWithScores].
+func (c PipelineCommands) ZRevRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
+	return Queue(c.p, command.ZRevRangeWithScores(key, start, stop))
+}
+
+// ZRangeByScore queues [command.ZRangeByScore].
+func (c PipelineCommands) ZRangeByScore(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
+	return Queue(c.p, command.ZRangeByScore(key, min, max, opts...))
+}
+
+// ZRangeByScoreWithScores queues [command.ZRangeByScoreWithScores].
+func (c PipelineCommands) ZRangeByScoreWithScores(key, min, max string, opts ...command.ZLimitOption) Future[[]command.Z] {
+	return Queue(c.p, command.ZRangeByScoreWithScores(key, min, max, opts...))
+}
+
+// ZRevRangeByScore queues [command.ZRevRangeByScore].
+func (c PipelineCommands) ZRevRangeByScore(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
+	return Queue(c.p, command.ZRevRangeByScore(key, max, min, opts...))
+}
+
+// ZRevRangeByScoreWithScores queues [command.ZRevRangeByScoreWithScores].
+func (c PipelineCommands) ZRevRangeByScoreWithScores(key, max, min string, opts ...command.ZLimitOption) Future[[]command.Z] {
+	return Queue(c.p, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
+}
+
+// ZRangeByLex queues [command.ZRangeByLex].
+func (c PipelineCommands) ZRangeByLex(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
+	return Queue(c.p, command.ZRangeByLex(key, min, max, opts...))
+}
+
+// ZRevRangeByLex queues [command.ZRevRangeByLex].
+func (c PipelineCommands) ZRevRangeByLex(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
+	return Queue(c.p, command.ZRevRangeByLex(key, max, min, opts...))
+}
+
+// ZRangeStore queues [command.ZRangeStore].
+func (c PipelineCommands) ZRangeStore(dest, source string, start, stop int64) Future[int64] {
+	return Queue(c.p, command.ZRangeStore(dest, source, start, stop))
+}
+
+// ZRangeStoreByScore queues [command.ZRangeStoreByScore].
+func (c PipelineCommands) ZRangeStoreByScore(dest, source, min, max string, opts ...command.ZLimitOption) Future[int64] {
+	return Queue(c.p, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+}
+
+// ZRank queues [command.ZRank].
+func (c PipelineCommands) ZRank(key, member string) Future[int64] {
+	return Queue(c.p, command.ZRank(key, member))
+}
+
+// ZRem queues [command.ZRem].
+func (c PipelineCommands) ZRem(key string, members ...string) Future[int64] {
+	return Queue(c.p, command.ZRem(key, members...))
+}
+
+// ZRemRangeByLex queues [command.ZRemRangeByLex].
+func (c PipelineCommands) ZRemRangeByLex(key, min, max string) Future[int64] {
+	return Queue(c.p, command.ZRemRangeByLex(key, min, max))
+}
+
+// ZRemRangeByRank queues [command.ZRemRangeByRank].
+func (c PipelineCommands) ZRemRangeByRank(key string, start, stop int64) Future[int64] {
+	return Queue(c.p, command.ZRemRangeByRank(key, start, stop))
+}
+
+// ZRemRangeByScore queues [command.ZRemRangeByScore].
+func (c PipelineCommands) ZRemRangeByScore(key, min, max string) Future[int64] {
+	return Queue(c.p, command.ZRemRangeByScore(key, min, max))
+}
+
+// ZRevRank queues [command.ZRevRank].
+func (c PipelineCommands) ZRevRank(key, member string) Future[int64] {
+	return Queue(c.p, command.ZRevRank(key, member))
+}
+
+// ZScan queues [command.ZScan].
+func (c PipelineCommands) ZScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ZScanResult] {
+	return Queue(c.p, command.ZScan(key, cursor, opts...))
+}
+
+// ZScore queues [command.ZScore].
+func (c PipelineCommands) ZScore(key, member string) Future[float64] {
+	return Queue(c.p, command.ZScore(key, member))
+}
+
+// ZUnion queues [command.ZUnion].
+func (c PipelineCommands) ZUnion(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
+	return Queue(c.p, command.ZUnion(keys, opts...))
+}
+
+// ZUnionWithScores queues [command.ZUnionWithScores].
+func (c PipelineCommands) ZUnionWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
+	return Queue(c.p, command.ZUnionWithScores(keys, opts...))
+}
+
+// ZUnionStore queues [command.ZUnionStore].
+func (c PipelineCommands) ZUnionStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
+	return Queue(c.p, command.ZUnionStore(dest, keys, opts...))
+}
+
+// XAck queues [command.XAck].
+func (c PipelineCommands) XAck(key, group string, ids ...string) Future[int64] {
+	return Queue(c.p, command.XAck(key, group, ids...))
+}
+
+// XAdd queues [command.XAdd].
+func (c PipelineCommands) XAdd(key, id string, fields []command.Pair, opts ...command.XAddOption) Future[string] {
+	return Queue(c.p, command.XAdd(key, id, fields, opts...))
+}
+
+// XAutoClaim queues [command.XAutoClaim].
+func (c PipelineCommands) XAutoClaim(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.Claimed] {
+	return Queue(c.p, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
+}
+
+// XAutoClaimJustID queues [command.XAutoClaimJustID].
+func (c PipelineCommands) XAutoClaimJustID(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.ClaimedIDs] {
+	return Queue(c.p, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
+}
+
+// XClaim queues [command.XClaim].
+func (c PipelineCommands) XClaim(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]command.Entry] {
+	return Queue(c.p, command.XClaim(key, group, consumer, minIdle, ids, opts...))
+}
+
+// XClaimJustID queues [command.XClaimJustID].
+func (c PipelineCommands) XClaimJustID(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]string] {
+	return Queue(c.p, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
+}
+
+// XDel queues [command.XDel].
+func (c PipelineCommands) XDel(key string, ids ...string) Future[int64] {
+	return Queue(c.p, command.XDel(key, ids...))
+}
+
+// XGroupCreate queues [command.XGroupCreate].
+func (c PipelineCommands) XGroupCreate(key, group, id string, opts ...command.XGroupOption) Future[command.Void] {
+	return Queue(c.p, command.XGroupCreate(key, group, id, opts...))
+}
+
+// XGroupCreateConsumer queues [command.XGroupCreateConsumer].
+func (c PipelineCommands) XGroupCreateConsumer(key, group, consumer string) Future[bool] {
+	return Queue(c.p, command.XGroupCreateConsumer(key, group, consumer))
+}
+
+// XGroupDelConsumer queues [command.XGroupDelConsumer].
+func (c PipelineCommands) XGroupDelConsumer(key, group, consumer string) Future[int64] {
+	return Queue(c.p, command.XGroupDelConsumer(key, group, consumer))
+}
+
+// XGroupDestroy queues [command.XGroupDestroy].
+func (c PipelineCommands) XGroupDestroy(key, group string) Future[bool] {
+	return Queue(c.p, command.XGroupDestroy(key, group))
+}
+
+// XGroupSetID queues [command.XGroupSetID].
+func (c PipelineCommands) XGroupSetID(key, group, id string, opts ...command.XGroupSetIDOption) Future[command.Void] {
+	return Queue(c.p, command.XGroupSetID(key, group, id, opts...))
+}
+
+// XInfoConsumers queues [command.XInfoConsumers].
+func (c PipelineCommands) XInfoConsumers(key, group string) Future[[]command.ConsumerInfo] {
+	return Queue(c.p, command.XInfoConsumers(key, group))
+}
+
+// XInfoGroups queues [command.XInfoGroups].
+func (c PipelineCommands) XInfoGroups(key string) Future[[]command.GroupInfo] {
+	return Queue(c.p, command.XInfoGroups(key))
+}
+
+// XInfoStream queues [command.XInfoStream].
+func (c PipelineCommands) XInfoStream(key string) Future[command.StreamInfo] {
+	return Queue(c.p, command.XInfoStream(key))
+}
+
+// XInfoStreamFull queues [command.XInfoStreamFull].
+func (c PipelineCommands) XInfoStreamFull(key string, opts ...command.CountOption) Future[resp3.Value] {
+	return Queue(c.p, command.XInfoStreamFull(key, opts...))
+}
+
+// XLen queues [command.XLen].
+func (c PipelineCommands) XLen(key string) Future[int64] {
+	return Queue(c.p, command.XLen(key))
+}
+
+// XPending queues [command.XPending].
+func (c PipelineCommands) XPending(key, group string) Future[command.PendingSummary] {
+	return Queue(c.p, command.XPending(key, group))
+}
+
+// XPendingRange queues [command.XPendingRange].
+func (c PipelineCommands) XPendingRange(key, group, start, end string, n int64, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
+	return Queue(c.p, command.XPendingRange(key, group, start, end, n, opts...))
+}
+
+// XPendingOf queues [command.XPendingOf].
+func (c PipelineCommands) XPendingOf(key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
+	return Queue(c.p, command.XPendingOf(key, group, start, end, n, consumer, opts...))
+}
+
+// XRange queues [command.XRange].
+func (c PipelineCommands) XRange(key, start, end string, opts ...command.CountOption) Future[[]command.Entry] {
+	return Queue(c.p, command.XRange(key, start, end, opts...))
+}
+
+// XRead queues [command.XRead].
+func (c PipelineCommands) XRead(streams []command.From, opts ...command.XReadOption) Future[[]command.Stream] {
+	return Queue(c.p, command.XRead(streams, opts...))
+}
+
+// XReadGroup queues [command.XReadGroup].
+func (c PipelineCommands) XReadGroup(group, consumer string, streams []command.From, opts ...command.XReadGroupOption) Future[[]command.Stream] {
+	return Queue(c.p, command.XReadGroup(group, consumer, streams, opts...))
+}
+
+// XRevRange queues [command.XRevRange].
+func (c PipelineCommands) XRevRange(key, end, start string, opts ...command.CountOption) Future[[]command.Entry] {
+	return Queue(c.p, command.XRevRange(key, end, start, opts...))
+}
+
+// XSetID queues [command.XSetID].
+func (c PipelineCommands) XSetID(key, id string) Future[command.Void] {
+	return Queue(c.p, command.XSetID(key, id))
+}
+
+// XTrim queues [command.XTrim].
+func (c PipelineCommands) XTrim(key string, opt command.XTrimOption) Future[int64] {
+	return Queue(c.p, command.XTrim(key, opt))
+}
+
+// Eval queues [command.Eval].
+func (c PipelineCommands) Eval(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.Eval(script, keys, args...))
+}
+
+// EvalSHA queues [command.EvalSHA].
+func (c PipelineCommands) EvalSHA(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.EvalSHA(digest, keys, args...))
+}
+
+// EvalSHARO queues [command.EvalSHARO].
+func (c PipelineCommands) EvalSHARO(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.EvalSHARO(digest, keys, args...))
+}
+
+// EvalRO queues [command.EvalRO].
+func (c PipelineCommands) EvalRO(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.EvalRO(script, keys, args...))
+}
+
+// FCall queues [command.FCall].
+func (c PipelineCommands) FCall(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.FCall(function, keys, args...))
+}
+
+// FCallRO queues [command.FCallRO].
+func (c PipelineCommands) FCallRO(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
+	return Queue(c.p, command.FCallRO(function, keys, args...))
+}
+
+// FunctionDelete queues [command.FunctionDelete].
+func (c PipelineCommands) FunctionDelete(library string) Future[command.Void] {
+	return Queue(c.p, command.FunctionDelete(library))
+}
+
+// FunctionList queues [command.FunctionList].
+func (c PipelineCommands) FunctionList() Future[[]command.Library] {
+	return Queue(c.p, command.FunctionList())
+}
+
+// FunctionLoad queues [command.FunctionLoad].
+func (c PipelineCommands) FunctionLoad(code string) Future[string] {
+	return Queue(c.p, command.FunctionLoad(code))
+}
+
+// FunctionReplace queues [command.FunctionReplace].
+func (c PipelineCommands) FunctionReplace(code string) Future[string] {
+	return Queue(c.p, command.FunctionReplace(code))
+}
+
+// ScriptExists queues [command.ScriptExists].
+func (c PipelineCommands) ScriptExists(digests ...string) Future[[]bool] {
+	return Queue(c.p, command.ScriptExists(digests...))
+}
+
+// ScriptLoad queues [command.ScriptLoad].
+func (c PipelineCommands) ScriptLoad(script string) Future[string] {
+	return Queue(c.p, command.ScriptLoad(script))
+}
+
+// Publish queues [command.Publish].
+func (c PipelineCommands) Publish(channel, message string) Future[int64] {
+	return Queue(c.p, command.Publish(channel, message))
+}
+
+// PublishBytes queues [command.PublishBytes].
+func (c PipelineCommands) PublishBytes(channel string, message []byte) Future[int64] {
+	return Queue(c.p, command.PublishBytes(channel, message))
+}
+
+// PubSubChannels queues [command.PubSubChannels].
+func (c PipelineCommands) PubSubChannels(patterns ...string) Future[[]string] {
+	return Queue(c.p, command.PubSubChannels(patterns...))
+}
+
+// PubSubNumPat queues [command.PubSubNumPat].
+func (c PipelineCommands) PubSubNumPat() Future[int64] {
+	return Queue(c.p, command.PubSubNumPat())
+}
+
+// PubSubNumSub queues [command.PubSubNumSub].
+func (c PipelineCommands) PubSubNumSub(channels ...string) Future[map[string]int64] {
+	return Queue(c.p, command.PubSubNumSub(channels...))
+}
+
+// PubSubShardChannels queues [command.PubSubShardChannels].
+func (c PipelineCommands) PubSubShardChannels(patterns ...string) Future[[]string] {
+	return Queue(c.p, command.PubSubShardChannels(patterns...))
+}
+
+// PubSubShardNumSub queues [command.PubSubShardNumSub].
+func (c PipelineCommands) PubSubShardNumSub(channels ...string) Future[map[string]int64] {
+	return Queue(c.p, command.PubSubShardNumSub(channels...))
+}
+
+// SPublish queues [command.SPublish].
+func (c PipelineCommands) SPublish(channel, message string) Future[int64] {
+	return Queue(c.p, command.SPublish(channel, message))
+}
+
+// ClientKillID queues [command.ClientKillID].
+func (c PipelineCommands) ClientKillID(id int64) Future[int64] {
+	return Queue(c.p, command.ClientKillID(id))
+}
+
+// ClientKillAddr queues [command.ClientKillAddr].
+func (c PipelineCommands) ClientKillAddr(address string) Future[int64] {
+	return Queue(c.p, command.ClientKillAddr(address))
+}
+
+// ClientKillUser queues [command.ClientKillUser].
+func (c PipelineCommands) ClientKillUser(user string) Future[int64] {
+	return Queue(c.p, command.ClientKillUser(user))
+}
+
+// ClientList queues [command.ClientList].
+func (c PipelineCommands) ClientList() Future[string] {
+	return Queue(c.p, command.ClientList())
+}
+
+// ClientUnblock queues [command.ClientUnblock].
+func (c PipelineCommands) ClientUnblock(id int64, opts ...command.UnblockOption) Future[bool] {
+	return Queue(c.p, command.ClientUnblock(id, opts...))
+}
+
+// Echo queues [command.Echo].
+func (c PipelineCommands) Echo(message string) Future[string] {
+	return Queue(c.p, command.Echo(message))
+}
+
+// Ping queues [command.Ping].
+func (c PipelineCommands) Ping() Future[string] {
+	return Queue(c.p, command.Ping())
+}
+
+// ACLWhoAmI queues [command.ACLWhoAmI].
+func (c PipelineCommands) ACLWhoAmI() Future[string] {
+	return Queue(c.p, command.ACLWhoAmI())
+}
+
+// CommandCount queues [command.CommandCount].
+func (c PipelineCommands) CommandCount() Future[int64] {
+	return Queue(c.p, command.CommandCount())
+}
+
+// CommandGetKeys queues [command.CommandGetKeys].
+func (c PipelineCommands) CommandGetKeys(words ...command.Arg) Future[[]string] {
+	return Queue(c.p, command.CommandGetKeys(words...))
+}
+
+// CommandInfo queues [command.CommandInfo].
+func (c PipelineCommands) CommandInfo(names ...string) Future[[]resp3.Value] {
+	return Queue(c.p, command.CommandInfo(names...))
+}
+
+// CommandList queues [command.CommandList].
+func (c PipelineCommands) CommandList() Future[[]string] {
+	return Queue(c.p, command.CommandList())
+}
+
+// ConfigGet queues [command.ConfigGet].
+func (c PipelineCommands) ConfigGet(patterns ...string) Future[map[string]string] {
+	return Queue(c.p, command.ConfigGet(patterns...))
+}
+
+// DBSize queues [command.DBSize].
+func (c PipelineCommands) DBSize() Future[int64] {
+	return Queue(c.p, command.DBSize())
+}
+
+// Info queues [command.Info].
+func (c PipelineCommands) Info(sections ...string) Future[string] {
+	return Queue(c.p, command.Info(sections...))
+}
+
+// LastSave queues [command.LastSave].
+func (c PipelineCommands) LastSave() Future[time.Time] {
+	return Queue(c.p, command.LastSave())
+}
+
+// MemoryUsage queues [command.MemoryUsage].
+func (c PipelineCommands) MemoryUsage(key string, opts ...command.SamplesOption) Future[int64] {
+	return Queue(c.p, command.MemoryUsage(key, opts...))
+}
+
+// RoleInfo queues [command.RoleInfo].
+func (c PipelineCommands) RoleInfo() Future[command.Role] {
+	return Queue(c.p, command.RoleInfo())
+}
+
+// SlowLogGet queues [command.SlowLogGet].
+func (c PipelineCommands) SlowLogGet(n int64) Future[[]command.SlowEntry] {
+	return Queue(c.p, command.SlowLogGet(n))
+}
+
+// SlowLogLen queues [command.SlowLogLen].
+func (c PipelineCommands) SlowLogLen() Future[int64] {
+	return Queue(c.p, command.SlowLogLen())
+}
+
+// Time queues [command.Time].
+func (c PipelineCommands) Time() Future[time.Time] {
+	return Queue(c.p, command.Time())
+}

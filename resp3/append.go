@@ -26,3 +26,23 @@ func AppendBulkInt(dst []byte, n int64) []byte {
 	var digits [20]byte
 	return AppendBulk(dst, strconv.AppendInt(digits[:0], n, 10))
 }
+
+// Append appends the frame as RESP3 to dst, without the attributes before it:
+// as it came over the wire, save that a null of RESP2 becomes one of RESP3 and
+// streamed types have their lengths up front. The zero View appends nothing.
+func (v View) Append(dst []byte) []byte {
+	switch k := v.Kind(); k {
+	case 0:
+		return dst
+	case BulkString, BlobError, Verbatim:
+		dst = AppendHeader(dst, k, v.size)
+	case Array, Set, Push:
+		return append(AppendHeader(dst, k, int(v.n)), v.Raw()...)
+	case Map, Attribute:
+		return append(AppendHeader(dst, k, int(v.n/2)), v.Raw()...)
+	default:
+		dst = append(dst, byte(k))
+	}
+	dst = append(dst, v.Raw()...)
+	return append(dst, '\r', '\n')
+}

@@ -68,7 +68,7 @@ func (r *Reader) room() []byte {
 	missing := max(r.scan.want-have, 1)
 	free := len(r.buf) - r.w
 	switch {
-	case missing <= free && (free >= len(r.buf)/2 || free >= minBuffer):
+	case free >= len(r.buf)/2 || free >= minBuffer:
 	case missing <= free+r.r && (r.r >= len(r.buf)/2 || missing > free):
 		if r.most == len(r.buf) && len(r.buf) < burstBuffer {
 			r.replace(make([]byte, 2*len(r.buf)))

@@ -61,13 +61,10 @@ func (k Kind) String() string {
 }
 
 // IsAggregate reports whether frames of this kind hold other frames.
-func (k Kind) IsAggregate() bool {
-	switch k {
-	case Array, Map, Set, Push, Attribute:
-		return true
-	}
-	return false
-}
+func (k Kind) IsAggregate() bool { return aggregates[k] }
+
+// aggregates is a table because every step of a Cursor asks.
+var aggregates = [256]bool{Array: true, Map: true, Set: true, Push: true, Attribute: true}
 
 // IsError reports whether frames of this kind are error replies.
 func (k Kind) IsError() bool { return k == SimpleError || k == BlobError }

@@ -98,39 +98,68 @@ func (r *Reader) poll(b []byte) (v View, ok bool, err error) {
 	return root(raw), true, nil
 }
 
-// simple returns the frame at the start of b and its length if it is of a kind
-// that most replies are, whole, and within limits. For everything else, also
-// for what is wrong, it returns length 0 and the scanner decides.
-func simple(b []byte, lim *Limits) (View, int) {
-	switch Kind(b[0]) {
-	case BulkString:
-		n, p := 0, 1
-		for ; p < len(b) && b[p]-'0' <= 9; p++ {
-			if n = n*10 + int(b[p]-'0'); n > lim.Bulk {
-				return View{}, 0
-			}
-		}
-		end := p + n + 4
-		if p == 1 || p > maxDigits+1 || uint(end) > uint(len(b)) || end > lim.Frame ||
-			b[p] != '\r' || b[p+1] != '\n' || b[end-2] != '\r' || b[end-1] != '\n' {
+// simple returns the frame at the start of b and its length if it is a whole
+// scalar within limits. For everything else, also for what is wrong, it returns
+// length 0 and the scanner decides.
+func simple(b []byte, lim *Limits) (v View, n int) {
+	switch k := Kind(b[0]); k {
+	case BulkString, Verbatim:
+		n = wholeBulk(b, 0, lim.Bulk)
+		if n == 0 {
 			return View{}, 0
 		}
-		return View{kind: BulkString, b: b[p+2 : end-2 : end-2]}, end
-	case SimpleString:
-		for p := 1; p < len(b)-1; p++ {
-			if c := b[p]; c == '\r' || c == '\n' {
-				if c != '\r' || b[p+1] != '\n' || p-1 > lim.Line || p+2 > lim.Frame {
-					break
-				}
-				return View{kind: SimpleString, b: b[1:p:p]}, p + 2
-			}
+		size, p := decimal(b)
+		if k == Verbatim && (size < 4 || b[p+3] != ':') {
+			return View{}, 0
 		}
+		v = scalar(k, 0, b[p:n-2])
+	case SimpleString:
+		p := 1
+		for p < len(b) && b[p] > '\r' {
+			p++
+		}
+		if p+1 >= len(b) || b[p] != '\r' || b[p+1] != '\n' || p-1 > lim.Line {
+			return View{}, 0
+		}
+		v, n = scalar(k, 0, b[1:p]), p+2
 	case Integer:
-		if n, end := integer(b, 0); end > 0 && end <= lim.Frame {
-			return View{kind: Integer, n: n, b: b[1 : end-2 : end-2]}, end
+		var i int64
+		if i, n = integer(b, 0); n <= 0 {
+			return View{}, 0
+		}
+		v = scalar(k, i, b[1:n-2])
+	case Double, BigNumber:
+		p, st, limit := 1, startDouble, lim.Line
+		if k == BigNumber {
+			st, limit = startBig, min(limit, maxBigNumber)
+		}
+		for p < len(b) && b[p] != '\r' && st != wrong {
+			st = next[st][class[b[p]]]
+			p++
+		}
+		if p+1 >= len(b) || !final[st] || b[p+1] != '\n' || p-1 > limit {
+			return View{}, 0
+		}
+		v, n = scalar(k, 0, b[1:p]), p+2
+	case Null:
+		if len(b) < 3 || b[1] != '\r' || b[2] != '\n' {
+			return View{}, 0
+		}
+		v, n = View{kind: Null}, 3
+	case Boolean:
+		if len(b) < 4 || b[1] != 't' && b[1] != 'f' || b[2] != '\r' || b[3] != '\n' {
+			return View{}, 0
+		}
+		v, n = View{kind: Boolean}, 4
+		v.p, v.size = &b[1], 1
+		if b[1] == 't' {
+			v.n = 1
 		}
 	}
-	return View{}, 0
+	if n > lim.Frame {
+		return View{}, 0
+	}
+	return v, n
 }
 
 // Frame returns the bytes of the last frame that Read or Poll returned, valid

@@ -64,42 +64,49 @@ func (s *scanner) scan(b []byte) (int, error) {
 		if s.pos >= len(b) {
 			return s.pause(b)
 		}
-		end, err := 0, error(nil)
-		switch k := Kind(b[s.pos]); {
-		case s.chunks:
-			end, err = s.chunk(b)
-		case k == BulkString:
-			if end = s.bulks(b); end == 0 {
-				end, err = s.bulk(b, k)
-			}
-		case k == BlobError, k == Verbatim:
-			end, err = s.bulk(b, k)
-		case k.IsAggregate():
-			end, err = s.aggregate(b, k)
-		case k == '.':
-			end, err = s.dot(b)
-		default:
-			end, err = s.line(b, k)
-		}
-		if err != nil {
-			return 0, err
-		}
-		if end == need {
-			return s.pause(b)
-		}
-		s.pos = end
-		if s.left == 0 {
-			if err := s.close(b); err != nil {
+		end := s.common(b)
+		if end == 0 {
+			var err error
+			if end, err = s.element(b); err != nil {
 				return 0, err
 			}
-			if s.left == 0 {
-				if s.pos > s.limit {
-					return 0, protocolError("frame over the limit", b)
-				}
-				return s.pos, nil
+			if end == need {
+				return s.pause(b)
 			}
 		}
+		s.pos = end
+		if s.left > 0 {
+			continue
+		}
+		if err := s.close(b); err != nil {
+			return 0, err
+		}
+		if s.left > 0 {
+			continue
+		}
+		if s.pos > s.limit {
+			return 0, protocolError("frame over the limit", b)
+		}
+		return s.pos, nil
 	}
+}
+
+// element scans what is at s.pos: an element, or of an aggregate the header. It
+// returns where the next begins, or need.
+func (s *scanner) element(b []byte) (int, error) {
+	k := Kind(b[s.pos])
+	if s.chunks {
+		return s.chunk(b)
+	}
+	switch k {
+	case BulkString, BlobError, Verbatim:
+		return s.bulk(b, k)
+	case Array, Map, Set, Push, Attribute:
+		return s.aggregate(b, k)
+	case '.':
+		return s.dot(b)
+	}
+	return s.line(b, k)
 }
 
 // pause ends a scan for want of bytes.
@@ -117,33 +124,55 @@ func (s *scanner) tooLarge(b []byte) error {
 	return protocolError("frame over the limit", b)
 }
 
-// bulks passes over as many whole bulk strings as there are at s.pos: the
-// elements of most replies. It stops before anything else, also before what is
-// wrong, and returns the position reached, or 0 if it did not move.
-func (s *scanner) bulks(b []byte) int {
+// common passes over as many whole bulk strings and integers as there are at
+// s.pos: the elements of most replies. It stops before anything else, also
+// before what is wrong, and returns the position reached, or 0 if it did not
+// move.
+func (s *scanner) common(b []byte) int {
 	pos, left, limit := s.pos, s.left, s.lim.Bulk
-	for pos < len(b) && b[pos] == '$' {
-		n, p := 0, pos+1
-		for ; p < len(b) && b[p]-'0' <= 9; p++ {
-			if n = n*10 + int(b[p]-'0'); n > limit {
+	if s.chunks {
+		return 0
+	}
+	for left > 0 && pos < len(b) {
+		if b[pos] == '$' {
+			end := wholeBulk(b, pos, limit)
+			if end == 0 {
 				break
 			}
-		}
-		end := p + n + 4
-		if p == pos+1 || p > pos+maxDigits+1 || uint(end) > uint(len(b)) ||
-			b[p] != '\r' || b[p+1] != '\n' || b[end-2] != '\r' || b[end-1] != '\n' {
+			pos = end
+		} else if b[pos] == ':' {
+			_, end := integer(b, pos)
+			if end <= 0 {
+				break
+			}
+			pos = end
+		} else {
 			break
 		}
-		pos = end
-		if left--; left == 0 {
-			break
-		}
+		left--
 	}
 	if pos == s.pos {
 		return 0
 	}
 	s.left = left
 	return pos
+}
+
+// wholeBulk returns the position after the bulk string at pos, or 0 if it is
+// not whole, not right, or null.
+func wholeBulk(b []byte, pos, limit int) int {
+	n, p := 0, pos+1
+	for ; p < len(b) && b[p]-'0' <= 9; p++ {
+		if n = n*10 + int(b[p]-'0'); n > limit {
+			return 0
+		}
+	}
+	end := p + n + 4
+	if p == pos+1 || p > pos+1+maxDigits || uint(end) > uint(len(b)) ||
+		b[p] != '\r' || b[p+1] != '\n' || b[end-2] != '\r' || b[end-1] != '\n' {
+		return 0
+	}
+	return end
 }
 
 // close closes the aggregates that the last element completed, s.left being 0.
@@ -217,6 +246,9 @@ func (s *scanner) bulk(b []byte, k Kind) (int, error) {
 		return 0, protocolError("verbatim string without its format", b[s.pos:])
 	}
 	end, err := s.body(b, p, n)
+	if k == Verbatim && p+3 >= len(b) {
+		s.want = 0 // look at the format when it comes
+	}
 	if end > 0 {
 		s.left--
 	}

@@ -19,7 +19,7 @@ import (
 type Value struct {
 	kind  Kind   // 0: Null
 	n     int64  // as in View
-	text  string // as View.b
+	text  string // as View.Raw
 	attrs string // the attributes before the frame, encoded
 }
 
@@ -115,7 +115,7 @@ func formatDouble(f float64) string {
 // View returns the value as a View of its own bytes, for functions that take
 // one. Its Bytes must not be changed.
 func (v Value) View() View {
-	return View{kind: v.Kind(), own: true, n: v.n, b: unalias(v.text)}
+	return scalar(v.Kind(), v.n, unalias(v.text)).Owned()
 }
 
 // Kind returns what the value is.
@@ -185,12 +185,16 @@ func (v Value) All() iter.Seq[Value] {
 // follow, and returns what comes after it.
 func (v *Value) take(s string, left int) string {
 	b := unalias(s)
+	if n, p := shortBulk(b); p > 0 {
+		v.kind, v.text = BulkString, s[p:p+n]
+		return s[p+n+2:]
+	}
 	start := 0
 	for Kind(b[start]) == Attribute {
 		start += skipAttribute(b[start:])
 	}
 	h, n := head(b[start:])
-	at := start + n - 2 - len(h.b) // where a scalar's text begins
+	at := start + n - 2 - h.size // where a scalar's text begins
 	end := start + n
 	if h.kind.IsAggregate() {
 		at, end = end, len(b) // the last element takes all that is left
@@ -199,7 +203,7 @@ func (v *Value) take(s string, left int) string {
 		}
 		v.text = s[at:end]
 	} else if h.kind != Null {
-		v.text = s[at : at+len(h.b)]
+		v.text = s[at : at+h.size]
 	}
 	if h.kind != Null {
 		v.kind, v.n = h.kind, h.n
@@ -220,38 +224,26 @@ func (v Value) Attributes() []Value {
 	return pairs
 }
 
-// Append appends the value as RESP3 to dst. What was received as RESP3 is
-// written as it was, save that streamed types get their lengths up front.
+// Append appends the value as RESP3 to dst, with its attributes, as View.Append
+// does.
 func (v Value) Append(dst []byte) []byte {
-	dst = append(dst, v.attrs...)
-	switch k := v.Kind(); k {
-	case BulkString, BlobError, Verbatim:
-		dst = AppendHeader(dst, k, len(v.text))
-	case Array, Set, Push:
-		return append(AppendHeader(dst, k, int(v.n)), v.text...)
-	case Map:
-		return append(AppendHeader(dst, k, int(v.n/2)), v.text...)
-	default:
-		dst = append(dst, byte(k))
-	}
-	dst = append(dst, v.text...)
-	return append(dst, '\r', '\n')
+	return v.View().Append(append(dst, v.attrs...))
 }
 
 // Value returns the frame as a value that owns its bytes, in one allocation.
 func (v View) Value() Value {
-	if v.kind == Null {
+	if v.IsNull() {
 		return Value{}
 	}
-	return Value{kind: v.kind, n: v.n, text: v.text()}
+	return Value{kind: v.Kind(), n: v.n, text: v.text()}
 }
 
-// text returns all of v.b as a string of its own.
+// text returns all of v.Raw as a string of its own.
 func (v View) text() string {
-	if v.own {
-		return alias(v.b)
+	if v.own() {
+		return alias(v.Raw())
 	}
-	return string(v.b)
+	return string(v.Raw())
 }
 
 // Decode decodes the first frame of b, within DefaultLimits, and returns it

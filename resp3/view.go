@@ -5,17 +5,30 @@ import (
 	"iter"
 	"math"
 	"strconv"
+	"unsafe"
 )
 
 // View is one frame, read in place: its bytes belong to whoever made the View
 // (a Reader's buffer, until its next read) unless the View owns them. A View is
 // a small value; copy it freely. Its zero value is invalid, of Kind 0.
 type View struct {
-	kind Kind
-	own  bool
-	n    int64  // Integer, Boolean: the value; aggregates: the number of elements
-	b    []byte // text of a scalar; the elements of an aggregate, encoded
+	// A struct of four words in four fields travels in registers; one with a
+	// slice in it would be copied through memory at each step.
+	p    *byte // text of a scalar; the elements of an aggregate, encoded
+	size int   // how many bytes are at p
+	n    int64 // Integer, Boolean: the value; aggregates: the number of elements
+	kind Kind  // with owned set if the bytes never change
 }
+
+const owned Kind = 0x80
+
+func scalar(k Kind, n int64, b []byte) View {
+	return View{p: unsafe.SliceData(b), size: len(b), n: n, kind: k}
+}
+
+func (v View) is(k Kind) bool { return v.kind&^owned == k }
+
+func (v View) own() bool { return v.kind&owned != 0 }
 
 // NewView returns the frame that b holds. b must be exactly one complete frame
 // as Reader.Frame returns it or Value.Append writes it; NewView does not check
@@ -25,51 +38,51 @@ func NewView(b []byte) View { return root(b) }
 // Owned returns the same frame over bytes that nobody will change, so that
 // Text need not copy them. Only the owner of the bytes may say so.
 func (v View) Owned() View {
-	v.own = true
+	v.kind |= owned
 	return v
 }
 
 // Rebase returns the same frame over b, a copy of v.Raw().
 func (v View) Rebase(b []byte) View {
-	v.b = b[:len(b):len(b)]
+	v.p, v.size = unsafe.SliceData(b), len(b)
 	return v
 }
 
 // Raw returns the text of a scalar without its header and CRLF, or the encoded
 // elements of an aggregate.
-func (v View) Raw() []byte { return v.b }
+func (v View) Raw() []byte { return unsafe.Slice(v.p, v.size) }
 
 // Kind returns what the frame is.
-func (v View) Kind() Kind { return v.kind }
+func (v View) Kind() Kind { return v.kind &^ owned }
 
 // IsNull reports whether the frame is a null of RESP3 or RESP2.
-func (v View) IsNull() bool { return v.kind == Null }
+func (v View) IsNull() bool { return v.is(Null) }
 
 // Len returns the number of elements of an aggregate (a map of two pairs has
 // four), or the length in bytes of a scalar's text.
 func (v View) Len() int {
-	if v.kind.IsAggregate() {
+	if v.Kind().IsAggregate() {
 		return int(v.n)
 	}
-	return len(v.b)
+	return v.size
 }
 
 // Bytes returns the text of a scalar in place. Of a verbatim string it is the
 // text after the format.
 func (v View) Bytes() []byte {
-	if v.kind == Verbatim {
-		return v.b[4:]
-	}
-	if v.kind.IsAggregate() {
+	switch k := v.Kind(); {
+	case k == Verbatim:
+		return v.Raw()[4:]
+	case k.IsAggregate():
 		return nil
 	}
-	return v.b
+	return v.Raw()
 }
 
 // Text returns the text of a scalar as a string of its own.
 func (v View) Text() string {
 	b := v.Bytes()
-	if v.own {
+	if v.own() {
 		return alias(b)
 	}
 	return string(b)
@@ -77,7 +90,7 @@ func (v View) Text() string {
 
 // Err returns the error reply that the frame is, or nil.
 func (v View) Err() error {
-	if v.kind.IsError() {
+	if v.Kind().IsError() {
 		return ServerError(v.Text())
 	}
 	return nil
@@ -86,11 +99,11 @@ func (v View) Err() error {
 // Int returns an integer, or the integer that a string holds (as RESP2 sends
 // some).
 func (v View) Int() (int64, error) {
-	switch v.kind {
+	switch v.Kind() {
 	case Integer, Boolean:
 		return v.n, nil
 	case BulkString, SimpleString, BigNumber:
-		if n, ok := parseInt(v.b); ok {
+		if n, ok := parseInt(v.Raw()); ok {
 			return n, nil
 		}
 	}
@@ -112,15 +125,16 @@ func parseInt(b []byte) (int64, bool) {
 // Float returns a double, or the number that a string (RESP2) or an integer
 // holds. It fails where the number is too large for a float64.
 func (v View) Float() (float64, error) {
-	switch v.kind {
+	switch v.Kind() {
 	case Double, BulkString, SimpleString:
-		if v.kind != Double && !matches(startDouble, v.b) {
+		b := v.Raw()
+		if !v.is(Double) && !matches(startDouble, b) {
 			break
 		}
-		if len(v.b) > 0 && v.b[len(v.b)-1] == 'n' { // ParseFloat knows no "-nan"
+		if len(b) > 0 && b[len(b)-1] == 'n' { // ParseFloat knows no "-nan"
 			return math.NaN(), nil
 		}
-		if f, err := strconv.ParseFloat(alias(v.b), 64); err == nil {
+		if f, err := strconv.ParseFloat(alias(b), 64); err == nil {
 			return f, nil
 		}
 	case Integer:
@@ -131,7 +145,7 @@ func (v View) Float() (float64, error) {
 
 // Bool returns a boolean, or an integer (RESP2) as one: 0 is false.
 func (v View) Bool() (bool, error) {
-	switch v.kind {
+	switch v.Kind() {
 	case Boolean, Integer:
 		return v.n != 0, nil
 	}
@@ -141,7 +155,7 @@ func (v View) Bool() (bool, error) {
 // Str returns the text of a string frame (simple, bulk, verbatim) and fails on
 // every other kind.
 func (v View) Str() (string, error) {
-	switch v.kind {
+	switch v.Kind() {
 	case BulkString, SimpleString, Verbatim:
 		return v.Text(), nil
 	}
@@ -159,15 +173,15 @@ func (e *TypeError) Error() string {
 	return fmt.Sprintf("resp3: got a frame of kind %s, want %s", e.Got, e.Want)
 }
 
-func (v View) mismatch(want string) error { return &TypeError{Want: want, Got: v.kind} }
+func (v View) mismatch(want string) error { return &TypeError{Want: want, Got: v.Kind()} }
 
 // Cursor returns a cursor over the elements of an aggregate; of anything else,
 // an empty one.
 func (v View) Cursor() Cursor {
-	if !v.kind.IsAggregate() {
+	if !v.Kind().IsAggregate() {
 		return Cursor{}
 	}
-	return Cursor{b: v.b, left: int(v.n), own: v.own}
+	return Cursor{b: v.Raw(), left: int(v.n), own: v.kind & owned}
 }
 
 // Elems returns the elements of an aggregate in order: of a map, key, value,
@@ -187,7 +201,7 @@ func (v View) Elems() iter.Seq[View] {
 type Cursor struct {
 	b    []byte
 	left int
-	own  bool
+	own  Kind // owned or 0
 }
 
 // Len returns how many elements are left.
@@ -200,14 +214,30 @@ func (c *Cursor) Next() (View, bool) {
 		return View{}, false
 	}
 	b := c.b
-	if b[0] == '$' && b[1] != '-' {
-		n, p := decimal(b)
-		end := p + n
-		c.left--
-		c.b = b[end+2:]
-		return View{kind: BulkString, own: c.own, b: b[p:end:end]}, true
+	n, p := shortBulk(b)
+	if p == 0 {
+		return c.next()
 	}
-	return c.next()
+	c.left--
+	c.b = b[p+n+2:]
+	return scalar(BulkString|c.own, 0, b[p:p+n]), true
+}
+
+// shortBulk returns the length of the bulk string at the start of b and where
+// its text begins. It returns 0 for what is longer than 99 bytes and for
+// everything else that head must see to.
+func shortBulk(b []byte) (n, at int) {
+	if len(b) < 6 || b[0] != '$' {
+		return 0, 0
+	}
+	n = int(b[1] - '0')
+	if b[2] == '\r' {
+		return n, 4
+	}
+	if b[3] == '\r' && n <= 9 {
+		return n*10 + int(b[2]-'0'), 5
+	}
+	return 0, 0
 }
 
 // next is Next for everything but bulk strings.
@@ -217,15 +247,16 @@ func (c *Cursor) next() (View, bool) {
 		c.b = c.b[skipAttribute(c.b):]
 	}
 	v, n := head(c.b)
-	v.own = c.own
 	c.b = c.b[n:]
 	if v.kind.IsAggregate() {
 		end := len(c.b) // the last element takes all that is left
 		if c.left > 0 {
 			end = skip(c.b, int(v.n))
 		}
-		v.b, c.b = c.b[:end:end], c.b[end:]
+		v = v.Rebase(c.b[:end])
+		c.b = c.b[end:]
 	}
+	v.kind |= c.own
 	return v, true
 }
 
@@ -237,7 +268,7 @@ func root(b []byte) View {
 	}
 	v, n := head(b)
 	if v.kind.IsAggregate() {
-		v.b = b[n:len(b):len(b)]
+		v = v.Rebase(b[n:])
 	}
 	return v
 }
@@ -254,7 +285,7 @@ func head(b []byte) (View, int) {
 			return View{kind: Null}, len("$-1\r\n")
 		}
 		n, p := decimal(b)
-		return View{kind: k, b: b[p : p+n : p+n]}, p + n + 2
+		return scalar(k, 0, b[p:p+n]), p + n + 2
 	case Array, Map, Set, Push, Attribute:
 		if b[1] == '-' {
 			return View{kind: Null}, len("*-1\r\n")
@@ -266,13 +297,13 @@ func head(b []byte) (View, int) {
 		return View{kind: k, n: int64(n)}, p
 	case Integer:
 		n, end := integer(b, 0)
-		return View{kind: k, n: n, b: b[1 : end-2 : end-2]}, end
+		return scalar(k, n, b[1:end-2]), end
 	case Boolean:
-		v := View{kind: k, b: b[1:2:2]}
+		n := int64(0)
 		if b[1] == 't' {
-			v.n = 1
+			n = 1
 		}
-		return v, len("#t\r\n")
+		return scalar(k, n, b[1:2]), len("#t\r\n")
 	case Null:
 		return View{kind: Null}, len("_\r\n")
 	default:
@@ -280,7 +311,7 @@ func head(b []byte) (View, int) {
 		for b[p] != '\r' {
 			p++
 		}
-		return View{kind: k, b: b[1:p:p]}, p + 2
+		return scalar(k, 0, b[1:p]), p + 2
 	}
 }
 
@@ -288,8 +319,9 @@ func head(b []byte) (View, int) {
 // position after CRLF.
 func decimal(b []byte) (n, end int) {
 	p := 1
-	for ; b[p] != '\r'; p++ {
+	for p < len(b) && b[p] != '\r' {
 		n = n*10 + int(b[p]-'0')
+		p++
 	}
 	return n, p + 2
 }
@@ -299,6 +331,11 @@ func decimal(b []byte) (n, end int) {
 func skip(b []byte, n int) int {
 	p := 0
 	for n > 0 {
+		if size, at := shortBulk(b[p:]); at > 0 {
+			p += at + size + 2
+			n--
+			continue
+		}
 		v, size := head(b[p:])
 		p += size
 		if v.kind != Attribute {

@@ -43,22 +43,18 @@ func (c *Conn) DoBatch(ctx context.Context, rs []command.Request, got func(i int
 	}
 	k := newCall(len(rs))
 	k.start = c.taken.Load() + int64(len(c.wbuf))
-	start := k.start
-	switch {
-	case encoded == nil:
+	if encoded == nil {
 		for i := range rs {
 			c.wbuf = rs[i].Append(c.wbuf)
 		}
-	case len(c.wbuf) == 0:
-		c.wbuf = encoded
-	default:
-		c.wbuf = append(c.wbuf, encoded...)
+	} else {
+		c.add(encoded)
 	}
 	c.enqueue(k, size, block)
 	if err := c.run(ctx, k); err != nil {
 		return c.none(rs, got, "read", command.Maybe, err)
 	}
-	return c.results(rs, k, start, got)
+	return c.results(rs, k, got)
 }
 
 // none reports that no request of the batch was answered.
@@ -76,7 +72,7 @@ func (c *Conn) none(rs []command.Request, got func(int, resp3.View, error), phas
 
 // results gives out the replies of a batch and, where it was cut short, the
 // outcome of each request that has none.
-func (c *Conn) results(rs []command.Request, k *call, start int64, got func(int, resp3.View, error)) error {
+func (c *Conn) results(rs []command.Request, k *call, got func(int, resp3.View, error)) error {
 	defer k.Release()
 	if k.want == 1 {
 		c.result(rs, 0, k.view, k.err, got)
@@ -94,12 +90,16 @@ func (c *Conn) results(rs []command.Request, k *call, start int64, got func(int,
 	}
 	var first error
 	var buf []byte
-	at := start
+	at := k.start // not as it was queued: what was withdrawn before it moved it
 	for i := range rs {
 		buf = rs[i].Append(buf[:0])
 		end := at + int64(len(buf))
 		if i >= len(k.ends) {
-			e := c.error(&rs[i], k.phase, outcome(at, end, k.wrote), k.err)
+			o, phase := outcome(at, end, k.wrote), k.phase
+			if o == command.NotSent {
+				phase = "queue"
+			}
+			e := c.error(&rs[i], phase, o, k.err)
 			if first == nil {
 				first = e
 			}

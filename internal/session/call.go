@@ -68,7 +68,7 @@ func (k *call) Release() {
 	}
 	k.view, k.err, k.phase = resp3.View{}, nil, ""
 	k.buf, k.ends = k.buf[:0], k.ends[:0]
-	k.got, k.outcome, k.waiting = 0, command.Maybe, false
+	k.got, k.outcome, k.waiting, k.wrote = 0, command.Maybe, false, 0
 	k.state.Store(pending)
 	calls.Put(k)
 }
@@ -114,6 +114,9 @@ func (k *call) fail(err error, phase string, wrote int64) bool {
 	}
 	k.err, k.phase, k.wrote = err, phase, wrote
 	k.outcome = outcome(k.start, k.end, wrote)
+	if k.outcome == command.NotSent {
+		k.phase = "queue"
+	}
 	k.state.Store(done)
 	return true
 }

@@ -11,12 +11,14 @@ import (
 )
 
 const (
-	tickEvery  = 10 * time.Millisecond // while commands are in flight
-	idleEvery  = time.Second           // while none are
+	tickEvery  = 10 * time.Millisecond // while commands are on their way
+	idleEvery  = time.Second           // while there is nothing to do soon
 	idleAfter  = 100                   // ticks without commands
 	pingAfter  = 10                    // idle checks without commands
 	pingWithin = 2 * time.Second
-	peekFor    = time.Millisecond // how long a tick reads
+	peekFor    = time.Millisecond     // how long an idle check reads
+	orphansFor = 5 * time.Millisecond // how long a tick reads for callers that left
+	lateAfter  = 500                  // ms: a tick this late says that we did not run
 )
 
 // clock is the connection's one timer. Its time has the resolution of a tick,
@@ -25,13 +27,16 @@ type clock struct {
 	timer   *time.Timer
 	born    time.Time
 	now     int64 // ms since born, at the last tick
+	every   int64 // ms to the next tick
 	armed   bool  // ticking every tickEvery
 	idle    int   // ticks, or idle checks, without commands in flight
+	unsure  bool  // nothing was in flight at a tick: the peer may have closed
 	stopped bool
 }
 
 func (k *clock) start(c *Conn) {
 	k.born = time.Now()
+	k.every = idleEvery.Milliseconds()
 	k.timer = time.AfterFunc(idleEvery, c.tick)
 }
 
@@ -40,18 +45,38 @@ func (k *clock) stop() {
 	k.timer.Stop()
 }
 
+// arm makes a clock tick that idles.
+func (k *clock) arm() {
+	if k.armed || k.stopped {
+		return
+	}
+	k.armed, k.idle = true, 0
+	k.now = time.Since(k.born).Milliseconds()
+	k.every = tickEvery.Milliseconds()
+	k.timer.Reset(tickEvery)
+}
+
 // deadline returns when a command that starts now, and that the server may hold
 // back for block, is overdue. It wakes a clock that idles.
 func (k *clock) deadline(c *Conn, block time.Duration) int64 {
-	if !k.armed && !k.stopped {
-		k.armed, k.idle = true, 0
-		k.now = time.Since(k.born).Milliseconds()
-		k.timer.Reset(tickEvery)
-	}
+	k.arm()
 	if block < 0 {
 		return math.MaxInt64
 	}
 	return k.now + (c.cfg.Timeout + block).Milliseconds() + 1
+}
+
+// next sets the timer for the next tick.
+func (k *clock) next() {
+	if k.stopped {
+		return
+	}
+	every := idleEvery
+	if k.armed {
+		every = tickEvery
+	}
+	k.every = every.Milliseconds()
+	k.timer.Reset(every)
 }
 
 // tick is run by the timer.
@@ -64,71 +89,86 @@ func (c *Conn) tick() {
 	}
 	c.wg.Add(1)
 	defer c.wg.Done()
+	was := k.now
 	k.now = time.Since(k.born).Milliseconds()
+	if late := k.now - was - k.every; late > lateAfter && c.oldest != 0 {
+		// This process was stopped or starved: replies may lie unread.
+		c.oldest = max(c.oldest, k.now+min(late, c.cfg.Timeout.Milliseconds()))
+	}
 	if c.oldest != 0 && k.now > c.oldest {
-		c.die(ErrStalled, "read")
-		if !c.leading {
-			c.leading = true
-			c.flush()
-		}
+		c.kill(ErrStalled)
 		c.mu.Unlock()
 		return
 	}
 	if c.writing && isDone(c.watch.writer) {
 		c.nc.SetWriteDeadline(past)
 	}
-	peek, ping := false, false
-	switch {
-	case c.nflight > 0:
-		k.idle = 0
-		// With nobody leading these are commands whose callers have left.
-		peek = !c.leading
-	case k.armed:
-		if k.idle++; k.idle > idleAfter {
-			k.armed, k.idle = false, 0
-			c.watch.forget()
-		}
-	default:
-		k.idle++
-		peek = !c.leading
-		ping = k.idle%pingAfter == 0
-	}
-	if peek {
+	peek, ping := c.chores()
+	if peek > 0 {
 		c.leading = true
 		c.watch.leader = nil
 	}
 	c.mu.Unlock()
-	if peek {
-		c.peek()
+	if peek > 0 {
+		c.peek(peek)
 	}
 	if ping {
 		c.ping()
 	}
 	c.mu.Lock()
-	if !k.stopped {
-		if k.armed {
-			k.timer.Reset(tickEvery)
-		} else {
-			k.timer.Reset(idleEvery)
+	k.next()
+	c.mu.Unlock()
+}
+
+// chores decides what a tick does: how long it reads, and whether it asks the
+// server for a sign of life. It is called with mu held.
+func (c *Conn) chores() (peek time.Duration, ping bool) {
+	k := &c.clock
+	k.unsure = c.nflight == 0
+	switch {
+	case c.nflight > 0:
+		k.idle = 0
+		if !c.leading { // these are commands whose callers have left
+			return orphansFor, false
+		}
+		if k.armed && !c.writing && c.oldest-k.now > 2*idleEvery.Milliseconds() {
+			k.armed = false // until the next command, or until nobody leads
+		}
+	case k.armed:
+		if k.idle++; k.idle > idleAfter {
+			k.armed, k.idle = false, 0
+		}
+	default:
+		k.idle++
+		c.watch.forget()
+		ping = k.idle%pingAfter == 0
+		if !c.leading {
+			peek = peekFor
 		}
 	}
-	c.mu.Unlock()
+	return peek, ping
+}
+
+// kill ends the connection on behalf of nobody. It is called with mu held.
+func (c *Conn) kill(err error) {
+	c.die(err, "read")
+	if !c.leading {
+		c.leading = true
+		c.flush()
+	}
 }
 
 // peek leads for a moment: it takes what has arrived for callers that left,
 // and finds out about connections that the server closed or spoils.
-func (c *Conn) peek() {
-	c.nc.SetReadDeadline(time.Now().Add(peekFor))
+func (c *Conn) peek(d time.Duration) {
+	c.nc.SetReadDeadline(time.Now().Add(d))
 	err := c.drain(nil)
-	if err == nil {
-		if err = c.rd.Fill(); err == nil {
-			c.limit = c.taken.Load()
+	for err == nil {
+		if err = c.read(); err == nil {
 			err = c.drain(nil)
-		} else if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = nil
 		}
 	}
-	if err != nil {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.end(nil, err)
 		return
 	}
@@ -153,11 +193,7 @@ func (c *Conn) ping() {
 		return // an error reply is a sign of life
 	}
 	c.mu.Lock()
-	c.die(ErrStalled, "read")
-	if !c.leading {
-		c.leading = true
-		c.flush()
-	}
+	c.kill(ErrStalled)
 	c.mu.Unlock()
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -34,7 +35,8 @@ type Config struct {
 	// OnPush is given every push frame, in place, by the goroutine that reads.
 	// It must not block. Nil: pushes are counted and dropped.
 	OnPush func(resp3.View)
-	// OnClose is told, once, why the connection died.
+	// OnClose is told, once, why the connection died. It is called with the
+	// connection locked: it must not block, nor call the Conn.
 	OnClose func(error)
 	// Standing keeps a reader on the connection while it is idle, for
 	// connections whose pushes must be seen at once.
@@ -56,9 +58,11 @@ func (c Config) withDefaults() Config {
 
 // Conn is one connection. It may be used by many goroutines at once.
 type Conn struct {
-	nc  net.Conn
-	cfg Config
-	rd  *resp3.Reader // the leader's
+	nc    net.Conn
+	cfg   Config
+	rd    *resp3.Reader // the leader's
+	bare  arrivals      // tells whether something has arrived
+	resp3 bool          // set by the handshake, before the Conn is used
 
 	taken  atomic.Int64 // bytes of the stream that a writer has taken
 	pushes atomic.Int64
@@ -75,7 +79,9 @@ type Conn struct {
 	writing  bool
 	leading  bool
 	poked    bool  // the read deadline is in the past
+	ahead    int   // calls claimed by the leader and not settled
 	oldest   int64 // deadline of the oldest unanswered call, 0: none
+	grace    int64 // no call is overdue before: something large makes progress
 	err      error // why the connection is dead
 	errPhase string
 	watch    watch
@@ -84,10 +90,13 @@ type Conn struct {
 	// Owned by the leader.
 	inflight []*call
 	head     int
-	answered int   // commands answered and not yet settled
+	handed   int   // calls answered and not yet settled
+	answered int   // their commands
 	freed    int   // their size
-	moved    bool  // part of a batch was answered
+	moved    bool  // part of a batch, or of a large reply, has arrived
+	part     int   // bytes of a large reply that progress was noted for
 	limit    int64 // taken, when the last bytes had arrived
+	begun    int64 // taken, when the first bytes of the next frame had arrived
 
 	wg sync.WaitGroup // background writers and ticks
 }
@@ -96,6 +105,7 @@ type Conn struct {
 func New(nc net.Conn, cfg Config) *Conn {
 	c := &Conn{nc: nc, cfg: cfg.withDefaults(), rd: resp3.NewReader(nc, cfg.Limits)}
 	c.changed.L = &c.mu
+	c.bare = arrivalsOf(nc)
 	c.mu.Lock()
 	c.watch.poke = c.poke
 	c.clock.start(c)
@@ -125,6 +135,20 @@ func (c *Conn) Pending() int {
 	return c.nflight
 }
 
+// RESP3 reports whether the server speaks RESP3 on this connection, so that it
+// can push.
+func (c *Conn) RESP3() bool { return c.resp3 }
+
+// Usable reports whether the connection can take a command: it is not dead,
+// nor, as far as can be told without asking the server, closed by its peer.
+func (c *Conn) Usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clock.unsure = true
+	c.listen()
+	return c.err == nil
+}
+
 // Pushes returns how many push frames came without anybody to take them.
 func (c *Conn) Pushes() int64 { return c.pushes.Load() }
 
@@ -134,13 +158,22 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 	if err := r.Err(); err != nil {
 		return command.Reply{}, c.error(r, "build", command.NotSent, err)
 	}
-	if err := c.admit(ctx, 1, r.Size()); err != nil {
+	size := r.Size()
+	var encoded []byte
+	if size > bigWrite { // too long to hold the mutex
+		encoded = r.Append(make([]byte, 0, size))
+	}
+	if err := c.admit(ctx, 1, size); err != nil {
 		return command.Reply{}, c.error(r, "queue", command.NotSent, err)
 	}
 	k := newCall(1)
 	k.start = c.taken.Load() + int64(len(c.wbuf))
-	c.wbuf = r.Append(c.wbuf)
-	c.enqueue(k, r.Size(), r.Block())
+	if encoded == nil {
+		c.wbuf = r.Append(c.wbuf)
+	} else {
+		c.add(encoded)
+	}
+	c.enqueue(k, size, r.Block())
 	if err := c.run(ctx, k); err != nil {
 		return command.Reply{}, c.error(r, "read", command.Maybe, err)
 	}
@@ -155,6 +188,16 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 		return command.Reply{}, err
 	}
 	return command.NewReply(k.view, k), nil
+}
+
+// add appends encoded commands to wbuf, which may keep the memory. It is called
+// with mu held.
+func (c *Conn) add(encoded []byte) {
+	if len(c.wbuf) == 0 {
+		c.wbuf = encoded
+		return
+	}
+	c.wbuf = append(c.wbuf, encoded...)
 }
 
 // error describes a failure of r. A withdrawn request reports that it was never
@@ -172,6 +215,16 @@ func (c *Conn) error(r *command.Request, phase string, o command.Outcome, err er
 type withdrawnError struct{ err error }
 
 func (e *withdrawnError) Error() string { return e.err.Error() }
+
+// ended says why ctx has ended: with the context's own error, and with the
+// cause that its owner gave, if any.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}
 
 // run writes and reads until k is done, or returns why the caller left early.
 // It is called with mu held and returns without it.
@@ -225,11 +278,11 @@ func (c *Conn) leave(ctx context.Context, k *call) error {
 	k.waiting = false
 	if c.withdraw(k) {
 		c.mu.Unlock()
-		return &withdrawnError{context.Cause(ctx)}
+		return &withdrawnError{ended(ctx)}
 	}
 	c.mu.Unlock()
 	if k.abandon() {
-		return context.Cause(ctx)
+		return ended(ctx)
 	}
 	<-k.ready
 	return nil
@@ -239,7 +292,7 @@ func (c *Conn) leave(ctx context.Context, k *call) error {
 func (c *Conn) resign(ctx context.Context, k *call) error {
 	var err error
 	if k.state.Load() != done {
-		err = context.Cause(ctx)
+		err = ended(ctx)
 		c.mu.Lock()
 		if c.withdraw(k) {
 			err = &withdrawnError{err}
@@ -321,7 +374,7 @@ func (c *Conn) flush() {
 	}
 	c.inflight, c.head, c.queued = nil, 0, nil
 	c.wbuf, c.spare = nil, nil
-	c.nflight, c.nbytes, c.oldest = 0, 0, 0
+	c.nflight, c.nbytes, c.ahead, c.oldest = 0, 0, 0, 0
 	c.leading = false
 	c.changed.Broadcast()
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
+// largePart is how much of one reply must arrive to count as progress.
+const largePart = 1 << 20
+
 // errNobody is the protocol error for a reply that no command is waiting for.
 var errNobody = &resp3.ProtocolError{Reason: "a reply that nobody asked for"}
 
@@ -84,18 +87,21 @@ func (c *Conn) drain(own *call) error {
 		}
 		if v.Kind() == resp3.Push {
 			c.push(v)
+			c.begun = c.limit
 			continue
 		}
 		k := c.front()
-		if k == nil || k.start >= c.limit {
+		if k == nil || k.start >= c.begun {
 			return errNobody
 		}
+		c.begun = c.limit
 		complete, wanted := k.deliver(v, c.rd.Frame())
 		if !complete {
 			c.moved = true
 			continue
 		}
 		c.head++
+		c.handed++
 		c.answered += k.want
 		c.freed += int(k.end - k.start)
 		switch {
@@ -135,6 +141,7 @@ func (c *Conn) claim() {
 	for n > 0 && c.queued[n-1].start >= taken {
 		n--
 	}
+	c.ahead += n
 	old := c.inflight[:0]
 	c.head = 0
 	if n == len(c.queued) {
@@ -151,28 +158,48 @@ func (c *Conn) settle() {
 		c.release(c.answered, c.freed)
 		c.answered, c.freed = 0, 0
 	}
-	if c.moved && c.head < len(c.inflight) {
-		// A batch is not stalled while its replies come in.
-		k := c.inflight[c.head]
-		k.deadline = max(k.deadline, c.clock.deadline(c, 0))
-	}
-	c.moved = false
+	c.ahead -= c.handed
+	c.handed = 0
 	switch {
 	case c.head < len(c.inflight):
-		c.oldest = c.inflight[c.head].deadline
+		c.oldest = max(c.inflight[c.head].deadline, c.grace)
 	case len(c.queued) > 0:
-		c.oldest = c.queued[0].deadline
+		c.oldest = max(c.queued[0].deadline, c.grace)
 	default:
 		c.oldest = 0
 	}
+	if c.moved {
+		// A batch, or a large reply, is not stalled while it comes in, nor is
+		// what waits behind it.
+		c.moved = false
+		c.progress()
+	}
+}
+
+// read reads from the transport once. A frame that began to arrive before a
+// command was written cannot be its reply, however late it ends.
+func (c *Conn) read() error {
+	before := c.rd.Buffered()
+	if err := c.rd.Fill(); err != nil {
+		return err
+	}
+	c.limit = c.taken.Load()
+	if before == 0 {
+		c.begun, c.part = c.limit, 0
+	}
+	if have := c.rd.Buffered(); have-c.part >= largePart {
+		c.part, c.moved = have, true
+	} else if have < c.part {
+		c.part = have
+	}
+	return nil
 }
 
 // fill reads from the transport once. An interruption of somebody who has left
 // is not an error.
 func (c *Conn) fill() error {
-	err := c.rd.Fill()
+	err := c.read()
 	if err == nil {
-		c.limit = c.taken.Load()
 		return nil
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -209,6 +236,9 @@ func (c *Conn) handOver() {
 		next = nil
 	} else if next == nil {
 		c.leading = false
+		if c.nflight > 0 {
+			c.clock.arm() // it reads for callers that left
+		}
 	} else {
 		next.waiting = false
 	}

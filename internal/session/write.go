@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"runtime"
 	"time"
@@ -12,7 +13,10 @@ const (
 	bigWrite  = 64 << 10  // more than this is written in the background
 	keepWrite = 256 << 10 // larger write buffers are not kept
 	maxWrites = 8         // that one caller makes for others
+	partWrite = 1 << 20   // the most that is written at once
 )
+
+var errBadCount = errors.New("the transport returned an impossible count")
 
 func yield() { runtime.Gosched() }
 
@@ -29,10 +33,11 @@ type waiter struct {
 // admit reserves room for n commands of size bytes, waiting in order for it.
 // It returns with mu held, or with an error and without.
 func (c *Conn) admit(ctx context.Context, n, size int) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+	if ctx.Err() != nil {
+		return ended(ctx)
 	}
 	c.mu.Lock()
+	c.listen()
 	if c.err != nil {
 		err := c.err
 		c.mu.Unlock()
@@ -49,11 +54,14 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 	select {
 	case <-w.ready:
 		c.mu.Lock()
-		if c.err == nil {
-			return nil
-		}
 		err := c.err
-		c.mu.Unlock()
+		if err == nil && ctx.Err() != nil {
+			err = ended(ctx)
+			c.release(n, size)
+		}
+		if err != nil {
+			c.mu.Unlock()
+		}
 		return err
 	case <-ctx.Done():
 	}
@@ -70,7 +78,26 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 		}
 		c.grant() // those behind may be smaller
 	}
-	return context.Cause(ctx)
+	return ended(ctx)
+}
+
+// listen lets in what has arrived on an idle connection before a command is
+// written to it: the peer may have closed it, and what it sent unasked must not
+// become the reply of the next command. It asks the transport at most once per
+// tick. It is called with mu held, which it may give up for a moment.
+func (c *Conn) listen() {
+	if !c.clock.unsure || c.nflight > 0 || c.leading || c.err != nil {
+		return
+	}
+	c.clock.unsure = false
+	if c.bare == nil || !c.bare.Arrived() {
+		return
+	}
+	c.leading = true
+	c.watch.leader = nil
+	c.mu.Unlock()
+	c.peek(peekFor)
+	c.mu.Lock()
 }
 
 // fits reports whether n commands of size bytes may join. What is larger than
@@ -110,7 +137,7 @@ func (c *Conn) enqueue(k *call, size int, block time.Duration) {
 	c.nbytes += int(k.end-k.start) - size
 	k.deadline = c.clock.deadline(c, block)
 	if c.oldest == 0 {
-		c.oldest = k.deadline
+		c.oldest = max(k.deadline, c.grace)
 	}
 	c.queued = append(c.queued, k)
 }
@@ -170,9 +197,9 @@ func (c *Conn) writeOnce() bool {
 	c.wbuf, c.spare = c.spare[:0], nil
 	c.taken.Add(int64(len(b)))
 	c.mu.Unlock()
-	n, err := c.nc.Write(b)
+	n, err := c.hand(b)
 	c.mu.Lock()
-	c.wrote += int64(n)
+	c.wrote += int64(n % partWrite)
 	if err == nil {
 		if cap(b) <= keepWrite {
 			c.spare = b[:0]
@@ -195,6 +222,39 @@ func (c *Conn) writeOnce() bool {
 		c.writing = true
 	}
 	return true
+}
+
+// hand gives b to the transport, in parts, so that a large write that moves on
+// is not taken for a stall. It notes whole parts as written; the caller notes
+// the rest.
+func (c *Conn) hand(b []byte) (n int, err error) {
+	for {
+		p := b[n:min(len(b), n+partWrite)]
+		m, err := c.nc.Write(p)
+		if m < 0 || m > len(p) {
+			return n, errBadCount
+		}
+		if n += m; err == nil && m < len(p) {
+			err = io.ErrShortWrite
+		}
+		if m == partWrite {
+			c.mu.Lock()
+			c.wrote += partWrite
+			c.progress()
+			c.mu.Unlock()
+		}
+		if err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
+// progress puts off the stall clock. It is called with mu held.
+func (c *Conn) progress() {
+	c.grace = c.clock.deadline(c, 0)
+	if c.oldest != 0 {
+		c.oldest = max(c.oldest, c.grace)
+	}
 }
 
 // withdraw takes k back if no writer has taken its bytes. It is called with mu
@@ -223,6 +283,12 @@ func (c *Conn) withdraw(k *call) bool {
 	}
 	n := k.want
 	k.Release()
+	if at == 0 && c.ahead == 0 {
+		c.oldest = 0
+		if len(c.queued) > 0 {
+			c.oldest = max(c.queued[0].deadline, c.grace)
+		}
+	}
 	c.release(n, int(size))
 	return true
 }

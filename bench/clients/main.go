@@ -1,0 +1,267 @@
+// Command clients compares redisX with other Go clients on one real server, in
+// one interleaved run: every repetition runs every client once, in random
+// order, and the table holds medians and ratios. Absolute figures hold for the
+// machine of the run only.
+//
+//	go run ./clients -reps 5 -time 1s
+//
+// The server is a private redis-server from PATH. -pin runs client and server
+// on one core (Linux, taskset), where the client's own cost shows and the
+// scheduler's wake-ups do not.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redisx/redisx/internal/servers"
+)
+
+type options struct {
+	reps    int
+	time    time.Duration
+	pin     bool
+	callers string
+	op      string
+	size    int
+	only    string
+}
+
+// sample is one run of one client.
+type sample struct {
+	rate     float64 // operations a second
+	p50, p99 time.Duration
+	cpu      time.Duration // of this process, per operation
+	allocs   float64
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.reps, "reps", 5, "interleaved repetitions")
+	flag.DurationVar(&o.time, "time", time.Second, "length of one run")
+	flag.BoolVar(&o.pin, "pin", false, "client and server on one core")
+	flag.StringVar(&o.callers, "callers", "1,8,64,512,4096", "numbers of concurrent callers")
+	flag.StringVar(&o.op, "op", "get", "get or set")
+	flag.IntVar(&o.size, "size", 64, "size of the value, bytes")
+	flag.StringVar(&o.only, "only", "", "clients to run, comma-separated; default all")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	if o.pin && os.Getenv("REDISX_PINNED") == "" {
+		return repin()
+	}
+	ctx := context.Background()
+	server, err := servers.Launch(ctx, servers.Options{})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if o.pin {
+		if out, err := exec.Command("taskset", "-acp", "0", strconv.Itoa(server.Pid())).CombinedOutput(); err != nil {
+			return fmt.Errorf("taskset: %v: %s", err, out)
+		}
+	}
+	fmt.Printf("# %s, %s/%s, %d cores, pinned to one core: %v\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), o.pin)
+	fmt.Printf("# %s of %d bytes, medians of %d interleaved runs of %v\n", strings.ToUpper(o.op), o.size, o.reps, o.time)
+	for _, field := range strings.Split(o.callers, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return err
+		}
+		if err := compare(ctx, o, server.Addr, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// repin starts the program again on core 0.
+func repin() error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("taskset", append([]string{"-c", "0", exe}, os.Args[1:]...)...)
+	cmd.Env = append(os.Environ(), "REDISX_PINNED=1")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	return cmd.Run()
+}
+
+// compare runs every client with n callers and prints one table.
+func compare(ctx context.Context, o options, addr string, n int) error {
+	samples := map[string][]sample{}
+	var names []string
+	for _, c := range clients {
+		if (c.lone && n > 1) || (o.only != "" && !slices.Contains(strings.Split(o.only, ","), c.name)) {
+			continue
+		}
+		names = append(names, c.name)
+	}
+	for range o.reps {
+		order := slices.Clone(names)
+		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, name := range order {
+			c := clients[slices.IndexFunc(clients, func(c client) bool { return c.name == name })]
+			s, err := measure(ctx, o, c, addr, n)
+			if err != nil {
+				return fmt.Errorf("%s with %d callers: %w", name, n, err)
+			}
+			samples[name] = append(samples[name], s)
+		}
+	}
+	fmt.Printf("\n%d callers\n%-22s %10s %9s %9s %9s %9s %9s %8s\n", n, "client", "k op/s", "vs rueid.", "p50 us", "p99 us", "p50/raw", "cpu us", "allocs")
+	for _, name := range names {
+		s := samples[name]
+		fmt.Printf("%-22s %10.1f %9s %9.1f %9.1f %9s %9.2f %8.1f\n", name,
+			median(s, func(s sample) float64 { return s.rate })/1000,
+			ratio(s, samples["rueidis"], func(s sample) float64 { return s.rate }),
+			median(s, func(s sample) float64 { return us(s.p50) }),
+			median(s, func(s sample) float64 { return us(s.p99) }),
+			ratio(s, samples["raw net.Conn"], func(s sample) float64 { return us(s.p50) }),
+			median(s, func(s sample) float64 { return us(s.cpu) }),
+			median(s, func(s sample) float64 { return s.allocs }))
+	}
+	return nil
+}
+
+func us(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+func median(s []sample, f func(sample) float64) float64 {
+	v := make([]float64, len(s))
+	for i := range s {
+		v[i] = f(s[i])
+	}
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// ratio is the median of the ratios within each repetition.
+func ratio(s, base []sample, f func(sample) float64) string {
+	if len(base) != len(s) {
+		return "-"
+	}
+	v := make([]float64, len(s))
+	for i := range s {
+		v[i] = f(s[i]) / f(base[i])
+	}
+	slices.Sort(v)
+	return fmt.Sprintf("%.2f", (v[(len(v)-1)/2]+v[len(v)/2])/2)
+}
+
+// measure opens a client, warms it up, and runs n callers for the time asked.
+func measure(ctx context.Context, o options, c client, addr string, n int) (sample, error) {
+	op, closeClient, err := c.open(ctx, addr, o)
+	if err != nil {
+		return sample{}, err
+	}
+	defer closeClient()
+	if _, err := drive(op, n, o.time/5); err != nil {
+		return sample{}, err
+	}
+	runtime.GC()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	cpu := cpuTime()
+	start := time.Now()
+	lat, err := drive(op, n, o.time)
+	took := time.Since(start)
+	cpu = cpuTime() - cpu
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		return sample{}, err
+	}
+	total := 0
+	for _, l := range lat {
+		total += l.n
+	}
+	all := merge(lat)
+	return sample{
+		rate:   float64(total) / took.Seconds(),
+		p50:    quantile(all, 0.50),
+		p99:    quantile(all, 0.99),
+		cpu:    cpu / time.Duration(total),
+		allocs: float64(after.Mallocs-before.Mallocs) / float64(total),
+	}, nil
+}
+
+// latencies is what one caller saw: every one of its calls when they are few,
+// else every 16th.
+type latencies struct {
+	n  int
+	at []time.Duration
+}
+
+func drive(op func() error, n int, d time.Duration) ([]latencies, error) {
+	lat := make([]latencies, n)
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	end := time.Now().Add(d)
+	for i := range n {
+		lat[i].at = make([]time.Duration, 0, 1<<20/n)
+		wg.Go(func() {
+			l := &lat[i]
+			for l.n&15 != 0 || time.Now().Before(end) {
+				if l.n&15 != 0 && n > 1 {
+					if errs[i] = op(); errs[i] != nil {
+						return
+					}
+					l.n++
+					continue
+				}
+				t := time.Now()
+				if errs[i] = op(); errs[i] != nil {
+					return
+				}
+				if len(l.at) < cap(l.at) {
+					l.at = append(l.at, time.Since(t))
+				}
+				l.n++
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return lat, nil
+}
+
+func merge(lat []latencies) []time.Duration {
+	var all []time.Duration
+	for _, l := range lat {
+		all = append(all, l.at...)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

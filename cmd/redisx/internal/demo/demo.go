@@ -1,0 +1,145 @@
+// Package demo plays a story on all primitives and judges it by what the server
+// holds afterwards. Workers are processes of their own, so that they can be
+// frozen and killed.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/cmd/redisx/internal/backend"
+	"github.com/redisx/redisx/command"
+)
+
+// ErrVerdict is returned when a verdict does not hold.
+var ErrVerdict = errors.New("a verdict does not hold")
+
+// limit bounds the whole story.
+const limit = 60 * time.Second
+
+// Options says where to play and how to tell it.
+type Options struct {
+	URL      string
+	Embedded bool
+	Once     bool
+	JSON     bool
+	In       *os.File
+	Out      *os.File
+}
+
+// Play plays the story: once, or on a terminal until the user has seen enough.
+func Play(ctx context.Context, o Options) error {
+	again := !o.Once && !o.JSON && isTerminal(o.In) && isTerminal(o.Out)
+	b, err := backend.Open(ctx, o.URL, o.Embedded)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	for {
+		report, err := play(ctx, b, newTeller(o))
+		if err != nil {
+			return err
+		}
+		if !again {
+			return report.err()
+		}
+		fmt.Fprint(o.Out, "\nEnter plays it again, q ends it: ")
+		var answer string
+		if _, err := fmt.Fscanln(o.In, &answer); answer == "q" || errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return report.err()
+		}
+	}
+}
+
+// stage is what a scene plays on.
+type stage struct {
+	client    *redisx.Client
+	url       string
+	namespace string // of every key of this performance
+	say       *teller
+}
+
+// key returns the name of a plain key of this performance.
+func (s *stage) key(name string) string { return "{" + s.namespace + "}:" + name }
+
+// scene is one part of the story.
+type scene struct {
+	title string
+	play  func(ctx context.Context, s *stage) ([]Verdict, error)
+}
+
+var scenes = []scene{
+	{"lease: a frozen holder comes back with a stale token", playLease},
+	{"queue: a worker is killed in the middle of a job", playQueue},
+	{"limiter: more callers than the rate admits", playLimiter},
+	{"idem: the same payment from four processes", playPayment},
+	{"getOrCompute: a cold key under a hundred callers", playCompute},
+}
+
+func play(ctx context.Context, b *backend.Backend, say *teller) (*Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	start := time.Now()
+	client, err := redisx.Connect(ctx, b.URL)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	suffix := make([]byte, 4)
+	rand.Read(suffix)
+	s := &stage{client: client, url: b.URL, namespace: "redisx-demo-" + hex.EncodeToString(suffix), say: say}
+	defer sweep(client, s.namespace)
+
+	report := &Report{Server: b.Name, Off: b.Off}
+	say.open(report)
+	for i, sc := range scenes {
+		say.scene(i+1, sc.title)
+		verdicts, err := sc.play(ctx, s)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("%s: %w", sc.title, err)
+		}
+		report.Verdicts = append(report.Verdicts, verdicts...)
+	}
+	report.Seconds = time.Since(start).Seconds()
+	say.close(report)
+	return report, nil
+}
+
+// sweep removes every key of a performance. It scans, so that it is safe on a
+// server that holds more than the demo.
+func sweep(client *redisx.Client, namespace string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cursor := "0"
+	for {
+		v, err := client.Cmd(ctx, "SCAN", cursor, "MATCH", "{"+namespace+"*", "COUNT", 1000)
+		if err != nil || len(v.Elems()) != 2 {
+			return
+		}
+		for _, k := range v.Elems()[1].Elems() {
+			client.Cmd(ctx, "DEL", k.Text())
+		}
+		if cursor = v.Elems()[0].Text(); cursor == "0" {
+			return
+		}
+	}
+}
+
+// number reads a counter; a missing one is 0.
+func (s *stage) number(ctx context.Context, key string) (int64, error) {
+	n, err := redisx.Do(ctx, s.client, command.As(command.Untyped("GET", key), command.AsInt))
+	if errors.Is(err, redisx.Nil) {
+		return 0, nil
+	}
+	return n, err
+}

@@ -1,0 +1,115 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/redisx/redisx/ds/limiter"
+)
+
+const (
+	ratePerSecond = 20
+	burst         = 5
+	hammers       = 8
+	hammerFor     = 1500 * time.Millisecond
+)
+
+// playLimiter lets eight callers hammer one key and counts, on the server, what
+// got through.
+func playLimiter(ctx context.Context, s *stage) ([]Verdict, error) {
+	l := limiter.New(s.client, fmt.Sprintf("%d/s", ratePerSecond), limiter.Burst(burst), limiter.Namespace(s.namespace))
+	s.say.say("%d callers hammer an API that admits %d/s, burst %d, for %v", hammers, ratePerSecond, burst, hammerFor)
+	from, err := s.serverTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var denied int
+	var failed error
+	end := time.Now().Add(hammerFor)
+	var wg sync.WaitGroup
+	for range hammers {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				d, err := l.Allow(ctx, "api:/users")
+				if err == nil && d.Allowed {
+					_, err = s.client.Cmd(ctx, "INCR", s.key("admitted"))
+				}
+				mu.Lock()
+				if err != nil {
+					failed = err
+				} else if !d.Allowed {
+					denied++
+				}
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return nil, failed
+	}
+	to, err := s.serverTime(ctx)
+	if err != nil {
+		return nil, err
+	}
+	admitted, err := s.number(ctx, s.key("admitted"))
+	if err != nil {
+		return nil, err
+	}
+	s.say.say("%d calls admitted, %d refused", admitted, denied)
+	return judgeLimiter(ctx, s, l, admitted, to.Sub(from))
+}
+
+func judgeLimiter(ctx context.Context, s *stage, l *limiter.Limiter, admitted int64, took time.Duration) ([]Verdict, error) {
+	most := int64(burst + math.Floor(ratePerSecond*took.Seconds()))
+	// A busy machine may stall the callers; a limiter that holds back more than
+	// a fifth does not.
+	least := burst + int64(0.8*ratePerSecond*hammerFor.Seconds())
+	var retry time.Duration
+	for retry == 0 {
+		d, err := l.Allow(ctx, "api:/users")
+		if err != nil {
+			return nil, err
+		}
+		retry = d.RetryAfter
+	}
+	s.say.say("one more caller is refused and told to come back in %v", retry.Round(time.Millisecond))
+	select {
+	case <-time.After(retry):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	d, err := l.Allow(ctx, "api:/users")
+	if err != nil {
+		return nil, err
+	}
+	return []Verdict{
+		{"limiter", "never more than burst + rate x time", fmt.Sprintf("%d admitted, at most %d in %.2f s", admitted, most, took.Seconds()), admitted <= most},
+		{"limiter", "never less than promised", fmt.Sprintf("%d admitted, at least %d", admitted, least), admitted >= least},
+		{"limiter", "who waits RetryAfter is admitted", fmt.Sprintf("after %v: admitted is %v", retry.Round(time.Millisecond), d.Allowed), d.Allowed},
+	}, nil
+}
+
+// serverTime returns the server's clock.
+func (s *stage) serverTime(ctx context.Context) (time.Time, error) {
+	v, err := s.client.Cmd(ctx, "TIME")
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(v.Elems()) != 2 {
+		return time.Time{}, fmt.Errorf("TIME answered %d elements", len(v.Elems()))
+	}
+	sec, err := v.Elems()[0].Int()
+	if err != nil {
+		return time.Time{}, err
+	}
+	us, err := v.Elems()[1].Int()
+	return time.Unix(sec, us*1000), err
+}

@@ -1,0 +1,72 @@
+package command
+
+import (
+	"context"
+
+	"github.com/redisx/redisx/resp3"
+)
+
+// Decoder reads a reply of one shape. It must not keep the View or bytes of it.
+type Decoder[T any] func(resp3.View) (T, error)
+
+// Cmd is a command as a value: what is sent, and how its reply becomes a T. It
+// is immutable and safe to share: the same Cmd goes into a client, a session, a
+// pipeline or a transaction, any number of times.
+type Cmd[T any] struct {
+	req    Request
+	decode Decoder[T]
+}
+
+// Void is the result of commands that only succeed or fail.
+type Void = struct{}
+
+// New returns the command that sends r and decodes its reply by decode.
+func New[T any](r Request, decode Decoder[T]) Cmd[T] { return Cmd[T]{req: r, decode: decode} }
+
+// Request returns what is sent.
+func (c Cmd[T]) Request() Request { return c.req }
+
+// Decode decodes a reply.
+func (c Cmd[T]) Decode(v resp3.View) (T, error) { return c.decode(v) }
+
+// As returns the same command with its reply read by another decoder: into
+// bytes, into a buffer of yours, as an untyped value.
+func As[T, U any](c Cmd[T], decode Decoder[U]) Cmd[U] { return Cmd[U]{req: c.req, decode: decode} }
+
+// Do runs c on d and returns its result. A command that was built wrong is
+// refused here, before d sees it.
+func Do[T any](ctx context.Context, d Doer, c Cmd[T]) (T, error) {
+	var zero T
+	if err := c.req.Err(); err != nil {
+		return zero, BuildError(&c.req, err)
+	}
+	reply, err := d.Do(ctx, c.req)
+	if err != nil {
+		return zero, err
+	}
+	v, err := c.decode(reply.View())
+	reply.Release()
+	if err != nil {
+		return zero, DecodeError(c.req.spec, err)
+	}
+	return v, nil
+}
+
+// DecodeError wraps what a decoder returned. Nil stays as it is: an absent
+// value is an answer, not a failure.
+func DecodeError(spec *Spec, err error) error {
+	if err == Nil {
+		return err
+	}
+	return &Error{Command: spec.Name, Node: "client", Phase: "decode", Outcome: Done, Err: err}
+}
+
+// BuildError returns the error for a request that must not be sent, because
+// its Err is err: Phase "build", NotSent.
+func BuildError(r *Request, err error) *Error {
+	name := ""
+	if r.spec != nil {
+		name = r.spec.Name
+	}
+	return &Error{Command: name, Node: "client", Phase: "build", Outcome: NotSent, Err: err}
+}

@@ -1,0 +1,73 @@
+package coalesce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/coalesce"
+)
+
+func ExampleLocal() {
+	var g coalesce.Group
+	defer g.Close()
+	fetches := 0
+	fetch := func(context.Context) (string, error) {
+		fetches++
+		time.Sleep(50 * time.Millisecond)
+		return "page", nil
+	}
+	var callers sync.WaitGroup
+	for range 100 {
+		callers.Go(func() {
+			if page, err := coalesce.Local(context.Background(), &g, "/index", fetch); page != "page" || err != nil {
+				fmt.Println(page, err)
+			}
+		})
+	}
+	callers.Wait()
+	fmt.Println("fetched", fetches, "time")
+	// Output: fetched 1 time
+}
+
+func ExampleFill() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	name, err := coalesce.Fill(ctx, client, "user:42", time.Minute, func(ctx context.Context) (string, error) {
+		return "Ada", nil // ask the database, with ctx
+	}, coalesce.Jitter(0.1))
+	var unstored *coalesce.StoreError
+	if errors.As(err, &unstored) && unstored.Computed {
+		fmt.Println(unstored.Explain())
+		err = nil // the name is good for this call
+	}
+	fmt.Println(name, err)
+
+	// The database has a new name: no older one is readable from here on.
+	fmt.Println(coalesce.Invalidate(ctx, client, "user:42"))
+}
+
+func ExampleDo() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	// However many pods get the request at once, one builds the report.
+	report, err := coalesce.Do(ctx, client, "report:2026-11", func(ctx context.Context) ([]string, error) {
+		return []string{"line 1", "line 2"}, nil
+	})
+	fmt.Println(report, err)
+}

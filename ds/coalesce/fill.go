@@ -1,0 +1,212 @@
+package coalesce
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+//go:embed invalidate.lua
+var invalidateSource string
+
+var invalidateScript = command.NewScript(invalidateSource)
+
+// Fill returns the value that is stored under key. If there is none, it runs
+// fn, stores the result for ttl and returns it: once for all processes that
+// ask meanwhile, each of which gets that one result.
+//
+// The value key is key itself and holds what the codec writes, by default plain
+// JSON: any client can read it. ttl is counted by the server from the moment of
+// storing, in whole milliseconds, at least one.
+//
+// fn runs in the Group that Option In describes: see Local for its context,
+// which also ends, with a *LostError, when the fill is lost; then what it
+// returns is thrown away, and Fill computes again, 8 times at most
+// (*InvalidatedError).
+// An error of fn goes, as it is, to those who wait in this process; nothing is
+// stored, and the next caller, or one of the processes that wait, computes.
+//
+// Other errors: the cause of ctx, *PanicError, *StoreError (with the value),
+// *CodecError, *OverloadError, *OptionError, and those of the client.
+func Fill[T any](ctx context.Context, d command.Doer, key string, ttl time.Duration, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
+	var zero T
+	o, err := optionsOf(opts)
+	if err != nil {
+		return zero, err
+	}
+	if ttl < time.Millisecond {
+		return zero, &OptionError{"ttl", fmt.Sprintf("is %v, want at least 1ms", ttl)}
+	}
+	return fill(ctx, &filler{d: d, options: o, ttl: ttl, key: key}, fn)
+}
+
+// Invalidate drops the value of key and refuses the computes under way: what
+// any of them returns will never be stored, nor returned to a caller that came
+// after Invalidate had returned. Waiting callers get a value computed later.
+//
+// It may be repeated. Unless command.SafeToRetry clears an error, it may have
+// happened. Only options In and those with no meaning here are looked at.
+func Invalidate(ctx context.Context, d command.Doer, key string, opts ...Option) error {
+	o, err := optionsOf(opts)
+	if err != nil {
+		return err
+	}
+	return (&filler{d: d, options: o, key: key}).invalidate(ctx)
+}
+
+// filler is one call of Fill.
+type filler struct {
+	options
+	d    command.Doer
+	key  string        // of the value
+	side string        // of the fill; "" until it is needed
+	ttl  time.Duration // of the value
+
+	encode func(ctx context.Context) ([]byte, error) // the compute
+}
+
+func (f *filler) fillKey() string {
+	if f.side == "" {
+		f.side = fillKey(f.key)
+	}
+	return f.side
+}
+
+// outcome is what a flight ends with. It holds text, not a T: each caller
+// decodes its own, and nobody shares maps and pointers.
+type outcome struct {
+	data []byte
+	// fresh: data was the value, or what a compute made that began, at some
+	// moment not before this.
+	fresh time.Time
+}
+
+// fill is the loop of one caller. A caller never takes a result that may be
+// older than the call:
+//
+//  1. A's store has run on the server; its answer is on the way.
+//  2. Somebody invalidates the key, and tells B.
+//  3. B calls, and joins A's flight just before it ends.
+//
+// B sees that the flight's last word left for the server before B came, and
+// starts over. The first two steps in the other order are the server's to
+// refuse: the fill is not A's any more.
+func fill[T any](ctx context.Context, f *filler, fn func(ctx context.Context) (T, error)) (T, error) {
+	var zero T
+	f.encode = func(ctx context.Context) ([]byte, error) {
+		v, err := fn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		data, err := f.codec.Encode(v)
+		if err != nil {
+			return nil, &CodecError{Key: f.key, Op: "encode", Err: err}
+		}
+		return data, nil
+	}
+	group, err := f.groupOf(f.d)
+	if err != nil {
+		return zero, err
+	}
+	for {
+		came := time.Now()
+		v, err := get[T](ctx, f)
+		if !errors.Is(err, command.Nil) {
+			return v, err
+		}
+		out, err := f.fly(ctx, group)
+		stale := came.After(out.fresh)
+		var unstored *StoreError
+		if errors.As(err, &unstored) {
+			return late[T](f, out, unstored, stale)
+		}
+		if err != nil {
+			return zero, err
+		}
+		if !stale {
+			return decode[T](f, out.data)
+		}
+	}
+}
+
+// late returns what is left of a compute that could not be stored.
+func late[T any](f *filler, out outcome, e *StoreError, stale bool) (T, error) {
+	var zero T
+	own := *e // the error in the flight is shared
+	if stale {
+		return zero, &own
+	}
+	v, err := decode[T](f, out.data)
+	if err != nil {
+		return zero, errors.Join(&own, err)
+	}
+	own.Computed = true
+	return v, &own
+}
+
+func decode[T any](f *filler, data []byte) (T, error) {
+	var v, zero T
+	if err := f.codec.Decode(data, &v); err != nil {
+		return zero, &CodecError{Key: f.key, Op: "decode", Err: err}
+	}
+	return v, nil
+}
+
+var getSpec = command.NewSpec(command.Spec{
+	Name: "GET", Arity: 2, Flags: command.ReadOnly | command.Cacheable, Retry: command.RetryRead,
+	Keys: command.KeySpec{First: 1, Last: 1, Step: 1}, Since: "1.0.0",
+})
+
+// get reads the value, or returns Nil.
+func get[T any](ctx context.Context, f *filler) (T, error) {
+	v, err := command.Do(ctx, f.d, command.New(command.NewRequest(getSpec, command.Str(f.key)), func(v resp3.View) (T, error) {
+		var zero T
+		switch {
+		case v.IsNull():
+			return zero, command.Nil
+		case v.Kind() != resp3.BulkString:
+			return zero, &resp3.TypeError{Want: "a string", Got: v.Kind()}
+		}
+		return decode[T](f, v.Bytes())
+	}))
+	if err != nil && !errors.Is(err, command.Nil) {
+		err = fmt.Errorf("coalesce: %s: %w", f.key, err)
+	}
+	return v, err
+}
+
+// fly joins or starts the flight for the key.
+func (f *filler) fly(ctx context.Context, g *Group) (outcome, error) {
+	var v any
+	var err error
+	run := func(ctx context.Context) (any, error) { return f.run(ctx) }
+	if g != nil {
+		v, err = g.do(ctx, f.key, reflect.TypeFor[outcome](), run)
+	} else {
+		protect(&v, &err, func() (any, error) { return run(ctx) })
+	}
+	out, _ := v.(outcome)
+	return out, err
+}
+
+func (f *filler) invalidate(ctx context.Context) error {
+	g, err := f.groupOf(f.d)
+	if err != nil {
+		return err
+	}
+	_, err = command.RunScript(ctx, f.d, invalidateScript, command.AsInt, []string{f.key, f.fillKey()})
+	if g != nil {
+		// Also after an error, which does not tell that nothing happened.
+		g.Forget(f.key)
+	}
+	if err != nil {
+		return fmt.Errorf("coalesce: invalidate %s: %w", f.key, err)
+	}
+	return nil
+}

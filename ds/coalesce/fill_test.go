@@ -1,0 +1,444 @@
+package coalesce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/coalesce"
+)
+
+type user struct {
+	Name string   `json:"name"`
+	Tags []string `json:"tags"`
+}
+
+func TestAMissIsComputedStoredAsPlainJSONAndThenRead(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 2)
+	var runs atomic.Int32
+	load := func(context.Context) (user, error) {
+		runs.Add(1)
+		return user{"ada", []string{"a", "b"}}, nil
+	}
+	for i := range 4 {
+		u, err := coalesce.Fill(t.Context(), cs[i%2], "user:1", time.Minute, load)
+		if err != nil || u.Name != "ada" || len(u.Tags) != 2 {
+			t.Fatalf("call %d: %+v, %v", i, u, err)
+		}
+	}
+	if n := runs.Load(); n != 1 {
+		t.Errorf("computed %d times", n)
+	}
+	if got := text(t, cs[0], "GET", "user:1"); got != `{"name":"ada","tags":["a","b"]}` {
+		t.Errorf("GET user:1 = %s", got)
+	}
+	if ms := number(t, cs[0], "PTTL", "user:1"); ms <= 59_000 || ms > 60_000 {
+		t.Errorf("PTTL = %d", ms)
+	}
+	if n := number(t, cs[0], "DBSIZE"); n != 1 {
+		t.Errorf("%d keys, want the value only", n)
+	}
+}
+
+func TestTheServerEndsTheValueAfterItsTTL(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	var runs atomic.Int32
+	call := func() int32 {
+		v, err := coalesce.Fill(t.Context(), cs[0], "k", 200*time.Millisecond, func(context.Context) (int32, error) { return runs.Add(1), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	began := time.Now()
+	if call() != 1 || call() != 1 {
+		t.Fatal("computed twice")
+	}
+	eventually(t, "the value expires", func() bool { return call() == 2 })
+	if d := time.Since(began); d < 200*time.Millisecond || d > 400*time.Millisecond {
+		t.Errorf("computed again after %v", d)
+	}
+}
+
+func TestJitterShortensOnly(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	seen := map[int]bool{}
+	for i := range 200 {
+		key := fmt.Sprint("k", i)
+		_, err := coalesce.Fill(t.Context(), cs[0], key, 100*time.Second, func(context.Context) (int, error) { return i, nil }, coalesce.Jitter(0.5))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := number(t, cs[0], "PTTL", key) / 1000
+		if s < 49 || s > 100 {
+			t.Fatalf("lives %d s, want 50 to 100", s)
+		}
+		seen[s/10] = true
+	}
+	if len(seen) < 5 {
+		t.Errorf("200 lives fall into %d tenths of 5", len(seen))
+	}
+}
+
+func TestNullAndZeroAreValues(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	runs := 0
+	for range 2 {
+		p, err := coalesce.Fill(t.Context(), cs[0], "p", time.Minute, func(context.Context) (*user, error) { runs++; return nil, nil })
+		if p != nil || err != nil {
+			t.Errorf("%v, %v", p, err)
+		}
+	}
+	if runs != 1 {
+		t.Errorf("computed %d times", runs)
+	}
+}
+
+func TestEachCallerHasAValueOfItsOwn(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			u, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(ctx context.Context) (user, error) {
+				return user{"ada", []string{"a"}}, sleep(ctx, 20*time.Millisecond)
+			})
+			if err != nil || u.Tags[0] != "a" {
+				t.Errorf("%+v, %v", u, err)
+				return
+			}
+			u.Tags[0] = "mine" // the race detector watches
+		})
+	}
+	wg.Wait()
+}
+
+// One compute across processes, and all get its result.
+func TestProcessesShareOneCompute(t *testing.T) {
+	t.Parallel()
+	s, cs := setup(t, 1)
+	const processes, callers = 6, 50
+	for round := range 3 {
+		key := fmt.Sprint("cold:", round)
+		ps := make([]*process, processes)
+		for i := range ps {
+			ps[i] = startProcess(t, job{URL: s.URL(), Key: key, Callers: callers, Work: 200 * time.Millisecond, Lease: coalesce.DefaultLease})
+		}
+		began := time.Now()
+		for _, p := range ps {
+			p.begin()
+		}
+		var all []answer
+		for _, p := range ps {
+			all = append(all, p.answers(t, callers)...)
+		}
+		took := time.Since(began)
+		for _, a := range all {
+			if a != all[0] || a.Run != 1 {
+				t.Fatalf("answers %+v and %+v, want one for all", all[0], a)
+			}
+		}
+		if n := number(t, cs[0], "GET", key+":runs"); n != 1 {
+			t.Errorf("computed %d times", n)
+		}
+		t.Logf("%d processes x %d callers: 1 compute of 200ms, all answered after %v", processes, callers, took.Round(time.Millisecond))
+	}
+}
+
+func TestWhenTheFillerIsKilledExactlyOneOtherTakesOver(t *testing.T) {
+	t.Parallel()
+	s, cs := setup(t, 1)
+	for _, lease := range []time.Duration{time.Second, coalesce.DefaultLease} {
+		key := fmt.Sprint("k", lease)
+		dead := startProcess(t, job{URL: s.URL(), Key: key, Callers: 1, Work: time.Hour, Lease: lease})
+		dead.begin()
+		eventually(t, "the first compute runs", func() bool { return text(t, cs[0], "GET", key+":runs") == "1" })
+		ps := make([]*process, 3)
+		for i := range ps {
+			ps[i] = startProcess(t, job{URL: s.URL(), Key: key, Callers: 20, Work: 20 * time.Millisecond, Lease: lease})
+			ps[i].begin()
+		}
+		// While it lives and renews, nobody takes over.
+		time.Sleep(1200 * time.Millisecond)
+		if got := text(t, cs[0], "GET", key+":runs"); got != "1" {
+			t.Fatalf("%s computes while the first lives", got)
+		}
+		killed := time.Now()
+		dead.cmd.Process.Kill()
+		eventually(t, "a successor", func() bool { return text(t, cs[0], "GET", key+":runs") != "1" })
+		took := time.Since(killed)
+		for _, p := range ps {
+			for _, a := range p.answers(t, 20) {
+				if a.Run != 2 {
+					t.Errorf("an answer of run %d", a.Run)
+				}
+			}
+		}
+		if got := text(t, cs[0], "GET", key+":runs"); got != "2" {
+			t.Errorf("%s computes, want one successor", got)
+		}
+		if took > lease+time.Second {
+			t.Errorf("the successor began after %v, want at most %v", took, lease+time.Second)
+		}
+		t.Logf("lease %v: the one successor began %v after the kill", lease, took.Round(time.Millisecond))
+	}
+}
+
+func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 4) // four clients stand for four processes
+	errDown := errors.New("database down")
+	var runs, at, most atomic.Int32
+	var wg sync.WaitGroup
+	for _, c := range cs {
+		for range 10 {
+			wg.Go(func() {
+				_, err := coalesce.Fill(t.Context(), c, "k", time.Minute, func(ctx context.Context) (int, error) {
+					runs.Add(1)
+					if n := at.Add(1); n > most.Load() {
+						most.Store(n)
+					}
+					defer at.Add(-1)
+					return 0, errors.Join(sleep(ctx, 50*time.Millisecond), errDown)
+				})
+				if !errors.Is(err, errDown) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if n, m := runs.Load(), most.Load(); n < 1 || n > 4 || m != 1 {
+		t.Errorf("%d computes, %d at a time; want at most one for each client, one at a time", n, m)
+	}
+	if n := number(t, cs[0], "DBSIZE"); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+	began := time.Now()
+	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) { return 5, nil })
+	if v != 5 || err != nil || time.Since(began) > time.Second {
+		t.Errorf("the next call got %d, %v after %v", v, err, time.Since(began))
+	}
+}
+
+func TestAPanicReleasesTheFill(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 2)
+	_, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) { return explode() })
+	var p *coalesce.PanicError
+	if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "coalesce_test.explode") {
+		t.Fatalf("got %v", err)
+	}
+	if n := fills(t, cs[1]); n != 0 {
+		t.Errorf("%d fills are left", n)
+	}
+	v, err := coalesce.Fill(t.Context(), cs[1], "k", time.Minute, func(context.Context) (int, error) { return 5, nil })
+	if v != 5 || err != nil {
+		t.Errorf("the next call got %d, %v", v, err)
+	}
+}
+
+func TestAValueSetByAnotherProgramMeanwhileWins(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 2)
+	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) {
+		text(t, cs[1], "SET", "k", "77")
+		return 5, nil
+	})
+	if v != 77 || err != nil {
+		t.Errorf("got %d, %v", v, err)
+	}
+	if got := text(t, cs[0], "GET", "k"); got != "77" {
+		t.Errorf("GET k = %s", got)
+	}
+	if n := fills(t, cs[0]); n != 0 {
+		t.Errorf("%d fills are left", n)
+	}
+}
+
+func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) {
+		text(t, cs[0], "CONFIG", "SET", "maxmemory", "1")
+		return 5, nil
+	})
+	var e *coalesce.StoreError
+	if v != 5 || !errors.As(err, &e) || !e.Computed || !strings.Contains(e.Error(), "OOM") {
+		t.Errorf("got %d, %v", v, err)
+	}
+	if n := number(t, cs[0], "DBSIZE"); n != 0 {
+		t.Errorf("%d keys are left: the release must work on a full server", n)
+	}
+	if err := coalesce.Invalidate(t.Context(), cs[0], "k"); err != nil {
+		t.Errorf("invalidate on a full server: %v", err)
+	}
+}
+
+func TestWrongArgumentsAreRefusedBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		option string
+		ttl    time.Duration
+		opt    coalesce.Option
+	}{
+		{"ttl", 0, coalesce.Jitter(0)},
+		{"ttl", -time.Second, coalesce.Jitter(0)},
+		{"ttl", time.Microsecond, coalesce.Jitter(0)},
+		{"lease", time.Second, coalesce.Lease(time.Millisecond)},
+		{"jitter", time.Second, coalesce.Jitter(1)},
+		{"jitter", time.Second, coalesce.Jitter(-0.1)},
+		{"keep", time.Second, coalesce.Keep(0)},
+		{"codec", time.Second, coalesce.WithCodec(nil)},
+	} {
+		_, err := coalesce.Fill(t.Context(), nil, "k", tt.ttl, func(context.Context) (int, error) { return 0, nil }, tt.opt)
+		var e *coalesce.OptionError
+		if !errors.As(err, &e) || e.Option != tt.option || e.Explain() == "" {
+			t.Errorf("%s: got %v", tt.option, err)
+		}
+	}
+}
+
+func TestWhatIsNoValueOfTheTypeIsAnErrorAndStays(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	text(t, cs[0], "SET", "k", "not json")
+	number(t, cs[0], "SADD", "set", "x")
+	compute := func(context.Context) (user, error) { t.Error("computed over a foreign value"); return user{}, nil }
+	var e *coalesce.CodecError
+	if _, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, compute); !errors.As(err, &e) || e.Op != "decode" || e.Key != "k" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := coalesce.Fill(t.Context(), cs[0], "set", time.Minute, compute); !command.IsCode(err, "WRONGTYPE") {
+		t.Errorf("got %v", err)
+	}
+	_, err := coalesce.Fill(t.Context(), cs[0], "chan", time.Minute, func(context.Context) (chan int, error) { return nil, nil })
+	if !errors.As(err, &e) || e.Op != "encode" {
+		t.Errorf("got %v", err)
+	}
+	if n := fills(t, cs[0]); n != 0 {
+		t.Errorf("%d fills are left", n)
+	}
+}
+
+// On a cluster node a script with keys of two slots is refused.
+func TestKeysOfAnyFormWorkOnACluster(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1, "--cluster-enabled", "yes")
+	text(t, cs[0], "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	eventually(t, "the cluster is up", func() bool { return strings.Contains(text(t, cs[0], "CLUSTER", "INFO"), "cluster_state:ok") })
+	for _, key := range []string{"", "user:1", "{user}:1", "a{u}b{v}", "{}", "a{}b", "a{}{b}", "}", "a}b", "a}{b}", "{", "{{a}}", "\x00\xff}"} {
+		v, err := coalesce.Fill(t.Context(), cs[0], key, time.Minute, func(context.Context) (string, error) { return "v" + key, nil })
+		if want := strings.ToValidUTF8("v"+key, "\ufffd"); v != want || err != nil {
+			t.Errorf("Fill(%q) = %q, %v", key, v, err)
+		}
+		if err := coalesce.Invalidate(t.Context(), cs[0], key); err != nil {
+			t.Errorf("Invalidate(%q): %v", key, err)
+		}
+	}
+	v, err := coalesce.Do(t.Context(), cs[0], "a}{b}", func(context.Context) (int, error) { return 1, nil })
+	if v != 1 || err != nil {
+		t.Errorf("Do: %d, %v", v, err)
+	}
+}
+
+// plain is a Doer and nothing more.
+type plain struct{ command.Doer }
+
+func TestADoerThatAttachesNothingStillSharesThroughTheServer(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	var g coalesce.Group
+	defer g.Close()
+	for _, opts := range [][]coalesce.Option{nil, {coalesce.In(&g)}} {
+		var runs atomic.Int32
+		key := fmt.Sprint("k", len(opts))
+		for _, r := range callers(20, nil, func(ctx context.Context) (int, error) {
+			return coalesce.Fill(ctx, plain{cs[0]}, key, time.Minute, func(ctx context.Context) (int, error) {
+				runs.Add(1)
+				return 5, sleep(ctx, 50*time.Millisecond)
+			}, opts...)
+		}) {
+			if r.v != 5 || r.err != nil {
+				t.Errorf("%+v", r)
+			}
+		}
+		if n := runs.Load(); n != 1 {
+			t.Errorf("computed %d times", n)
+		}
+		_, err := coalesce.Fill(t.Context(), plain{cs[0]}, "panics", time.Minute, func(ctx context.Context) (int, error) { return explode() }, opts...)
+		var p *coalesce.PanicError
+		if !errors.As(err, &p) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestClosingTheClientEndsItsComputesAndGivesTheFillBack(t *testing.T) {
+	t.Parallel()
+	s, cs := setup(t, 1)
+	c := connect(t, s)
+	var cause error
+	running := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := coalesce.Fill(context.Background(), c, "k", time.Minute, func(ctx context.Context) (int, error) {
+			close(running)
+			<-ctx.Done()
+			cause = context.Cause(ctx)
+			return 0, ctx.Err()
+		})
+		if !errors.Is(err, coalesce.ErrClosed) {
+			t.Errorf("the caller got %v", err)
+		}
+	})
+	<-running
+	c.Close()
+	if !errors.Is(cause, coalesce.ErrClosed) {
+		t.Errorf("the compute's context ended by %v", cause)
+	}
+	wg.Wait()
+	if n := number(t, cs[0], "DBSIZE"); n != 0 {
+		t.Errorf("%d keys are left", n)
+	}
+}
+
+func TestDoSharesOneRunAndForgetStartsAnew(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 3)
+	var runs atomic.Int32
+	call := func(ctx context.Context, c command.Doer) (int32, error) {
+		return coalesce.Do(ctx, c, "report", func(ctx context.Context) (int32, error) {
+			n := runs.Add(1)
+			return n, sleep(ctx, 50*time.Millisecond)
+		}, coalesce.Namespace("app"), coalesce.Keep(time.Minute))
+	}
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			if v, err := call(t.Context(), cs[i%3]); v != 1 || err != nil {
+				t.Errorf("%d, %v", v, err)
+			}
+		})
+	}
+	wg.Wait()
+	if ms := number(t, cs[0], "PTTL", "{app:coalesce:report}:value"); ms < 50_000 || ms > 60_000 {
+		t.Errorf("the result lives %d ms", ms)
+	}
+	if err := coalesce.Forget(t.Context(), cs[2], "report", coalesce.Namespace("app")); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := call(t.Context(), cs[0]); v != 2 || err != nil {
+		t.Errorf("after Forget: %d, %v", v, err)
+	}
+}

@@ -1,0 +1,119 @@
+package coalesce
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redisx/redisx/command"
+)
+
+// Limits and defaults of the options.
+const (
+	// DefaultLease is how long a fill outlives the last word of its process.
+	DefaultLease = 5 * time.Second
+	// MinLease is the shortest lease that Lease takes.
+	MinLease = 50 * time.Millisecond
+	// DefaultKeep is how long the result of Do stays readable.
+	DefaultKeep = time.Second
+)
+
+// Option tunes Fill, Invalidate, Do and Forget.
+type Option func(*options)
+
+type options struct {
+	lease     time.Duration
+	keep      time.Duration
+	jitter    float64
+	codec     Codec
+	group     *Group
+	namespace string
+}
+
+// Lease sets for how long the server lets a process compute without a word
+// from it; it is renewed about every third of that while the compute runs. When
+// the process dies, another one computes after at most this time. The default is
+// DefaultLease; less than MinLease is an error.
+func Lease(d time.Duration) Option { return func(o *options) { o.lease = d } }
+
+// Jitter makes each value live between (1 − share) and 1 times its ttl, so that
+// values stored together do not expire together. At least 0, the default, and
+// below 1.
+func Jitter(share float64) Option { return func(o *options) { o.jitter = share } }
+
+// Keep sets how long the result of Do stays readable for those who waited in
+// other processes; who calls within that time gets it, too. The default is
+// DefaultKeep; less than 1 ms is an error. It says nothing to Fill.
+func Keep(d time.Duration) Option { return func(o *options) { o.keep = d } }
+
+// WithCodec sets how values become text. The default is encoding/json. All who
+// use a key must agree.
+func WithCodec(c Codec) Option { return func(o *options) { o.codec = c } }
+
+// In sets the Group that joins the callers of this process. The default is the
+// one that hangs on the client: it is made on first use and closed by the
+// client's Close. A Doer that is no command.Attacher has none: then every call
+// runs its compute itself, on its own goroutine and context. A Group tells
+// callers apart by key only, so clients of different servers must not share one.
+func In(g *Group) Option { return func(o *options) { o.group = g } }
+
+// Namespace sets the first part of the key's name for Do and Forget. The default
+// is "redisx". It says nothing to Fill.
+func Namespace(name string) Option { return func(o *options) { o.namespace = name } }
+
+// Codec turns values into text and back. Its methods are called by many
+// goroutines at once.
+type Codec interface {
+	// Encode returns v as it is stored.
+	Encode(v any) ([]byte, error)
+	// Decode reads data into what v points to. It must not keep data.
+	Decode(data []byte, v any) error
+}
+
+type plainJSON struct{}
+
+func (plainJSON) Encode(v any) ([]byte, error)    { return json.Marshal(v) }
+func (plainJSON) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+func optionsOf(opts []Option) (options, error) {
+	o := options{lease: DefaultLease, keep: DefaultKeep, codec: plainJSON{}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	switch {
+	case o.lease < MinLease:
+		return o, &OptionError{"lease", fmt.Sprintf("is %v, want at least %v", o.lease, MinLease)}
+	case o.keep < time.Millisecond:
+		return o, &OptionError{"keep", fmt.Sprintf("is %v, want at least 1ms", o.keep)}
+	case !(o.jitter >= 0 && o.jitter < 1):
+		return o, &OptionError{"jitter", fmt.Sprintf("is %v, want at least 0 and below 1", o.jitter)}
+	case o.codec == nil:
+		return o, &OptionError{"codec", "is nil"}
+	}
+	return o, nil
+}
+
+// life returns for how long one value is stored.
+func (o *options) life(ttl time.Duration) time.Duration {
+	return max(ttl-time.Duration(rand.Float64()*o.jitter*float64(ttl)), time.Millisecond)
+}
+
+type attached struct{}
+
+// groupOf returns the Group that joins the calls on d, or nil.
+func (o *options) groupOf(d command.Doer) (*Group, error) {
+	if o.group != nil {
+		return o.group, nil
+	}
+	a, ok := d.(command.Attacher)
+	if !ok {
+		return nil, nil
+	}
+	c, err := a.Attach(attached{}, func() io.Closer { return new(Group) })
+	if err != nil {
+		return nil, fmt.Errorf("coalesce: %w", err)
+	}
+	return c.(*Group), nil
+}

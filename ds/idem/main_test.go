@@ -1,0 +1,78 @@
+package idem_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(childMain())
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// setup starts a server and connects to it.
+func setup(t testing.TB, opts ...servers.Options) (*redisx.Client, *servers.Server) {
+	t.Helper()
+	s := serverstest.Start(t, opts...)
+	return connect(t, s.URL()), s
+}
+
+func connect(t testing.TB, url string) *redisx.Client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := redisx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return c
+}
+
+// raw runs a command whose reply is a string or a number, as text; "" for null.
+func raw(t testing.TB, d command.Doer, name string, args ...string) string {
+	t.Helper()
+	s, err := text(t.Context(), d, name, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return s
+}
+
+func text(ctx context.Context, d command.Doer, name string, args ...string) (string, error) {
+	r := command.NewRequest(command.NewSpec(command.Spec{Name: name, Arity: -1, Flags: command.Write}))
+	for _, a := range args {
+		r.Add(command.Str(a))
+	}
+	reply, err := d.Do(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	defer reply.Release()
+	return reply.View().Text(), nil
+}
+
+// eventually polls until ok, for a time that only a broken program needs.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not in 15 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package idem
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Defaults of the options.
+const (
+	defaultTTL       = 10 * time.Second
+	defaultRetention = 24 * time.Hour
+	defaultMaxResult = 1 << 20
+	minTTL           = 20 * time.Millisecond
+	maxStoredMessage = 4 << 10
+)
+
+// Option tunes a call.
+type Option func(*config)
+
+type config struct {
+	namespace     string
+	ttl           time.Duration
+	retention     time.Duration
+	noWait        bool
+	crash         Crash
+	fingerprint   string
+	maxResult     int
+	allowEviction bool
+	marshal       func(any) ([]byte, error)
+	unmarshal     func([]byte, any) error
+	err           error
+}
+
+func configure(opts []Option) (config, error) {
+	c := config{
+		ttl: defaultTTL, retention: defaultRetention, maxResult: defaultMaxResult,
+		crash: Fail, marshal: json.Marshal, unmarshal: json.Unmarshal,
+	}
+	for _, o := range opts {
+		o(&c)
+	}
+	return c, c.err
+}
+
+func (c *config) fail(format string, args ...any) {
+	if c.err == nil {
+		c.err = fmt.Errorf("idem: "+format, args...)
+	}
+}
+
+// TTL sets how long the server lets a runner be silent before it counts as
+// dead; it is renewed three times as often while fn runs. The default is 10 s,
+// the least 20 ms, in whole milliseconds.
+func TTL(d time.Duration) Option {
+	return func(c *config) {
+		if d < minTTL {
+			c.fail("a TTL of %v is below %v", d, minTTL)
+		}
+		c.ttl = d.Truncate(time.Millisecond)
+	}
+}
+
+// Retention sets how long a record is kept after the run has ended, or after
+// its runner counts as dead. It is how long the key protects. The default is
+// 24 h, the least 1 ms.
+func Retention(d time.Duration) Option {
+	return func(c *config) {
+		if d < time.Millisecond {
+			c.fail("a retention of %v is below 1ms", d)
+		}
+		c.retention = d.Truncate(time.Millisecond)
+	}
+}
+
+// Namespace sets the first part of the keys' names, to keep applications and
+// operations on one server apart. The default is "redisx".
+func Namespace(name string) Option { return func(c *config) { c.namespace = name } }
+
+// NoWait makes Run return *InProgressError where it would wait for another
+// runner.
+func NoWait() Option { return func(c *config) { c.noWait = true } }
+
+// Crash says what a caller does that finds a run whose runner has died.
+type Crash string
+
+// The policies.
+const (
+	// Fail returns *IndeterminateError, to this caller and to those after it.
+	// Right for effects outside of the server that must not happen twice. The
+	// default.
+	Fail Crash = "fail"
+	// Rerun runs it again. Right where a second run does no harm.
+	Rerun Crash = "rerun"
+)
+
+// OnCrash sets what this caller does when it finds that a runner has died, also
+// if others have been told before. The default is Fail.
+func OnCrash(p Crash) Option {
+	return func(c *config) {
+		if p != Fail && p != Rerun {
+			c.fail("unknown crash policy %q", string(p))
+		}
+		c.crash = p
+	}
+}
+
+// Fingerprint ties the key to the arguments of the operation: a call with
+// another fingerprint gets *MismatchError instead of a foreign result. It is
+// the SHA-256 of v's JSON with object keys in order, so the order of map keys
+// and struct fields does not matter, while 1 and 1.0 differ. What cannot be
+// marshalled makes Run fail. Calls without a fingerprint match any.
+//
+// The hash is stored. It hides a card number no better than any plain hash of
+// one does: leave secrets of few possible values out of v.
+func Fingerprint(v any) Option {
+	return func(c *config) {
+		sum, err := canonicalSum(v)
+		if err != nil {
+			c.fail("fingerprint: %w", err)
+		}
+		c.fingerprint = sum
+	}
+}
+
+func canonicalSum(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	var tree any
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber() // 2^53+1 and 2^53 are not the same amount
+	if err := dec.Decode(&tree); err != nil {
+		return "", err
+	}
+	if b, err = json.Marshal(tree); err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// Codec sets how results become bytes and back. unmarshal gets a pointer to a
+// new value. Both may be called by many goroutines. The default is
+// encoding/json.
+func Codec(marshal func(v any) ([]byte, error), unmarshal func(b []byte, v any) error) Option {
+	return func(c *config) {
+		if marshal == nil || unmarshal == nil {
+			c.fail("a codec needs both functions")
+		}
+		c.marshal, c.unmarshal = marshal, unmarshal
+	}
+}
+
+// MaxResult sets how large an encoded result may be, in bytes. Of a larger one
+// only the fact is stored that it ran. The default is 1 MiB, the least 1.
+func MaxResult(n int) Option {
+	return func(c *config) {
+		if n < 1 {
+			c.fail("a result limit of %d bytes is below 1", n)
+		}
+		c.maxResult = n
+	}
+}
+
+// AllowEviction waives the check of the server's maxmemory-policy. A server
+// that evicts may forget a record at any time, and the operation then runs
+// again.
+func AllowEviction() Option { return func(c *config) { c.allowEviction = true } }

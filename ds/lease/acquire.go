@@ -1,0 +1,221 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/evict"
+	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/wait"
+	"github.com/redisx/redisx/resp3"
+)
+
+// Acquire waits until the lease of that name is free, and takes it. The lease
+// is renewed until it is released or lost, or until ctx ends: ctx bounds the
+// wait and is the parent of the lease's context.
+//
+// When ctx ends first, the error is a *HeldError with the cause of ctx in it if
+// somebody else was seen to hold the lease, and wraps the cause in any case. It
+// is ErrReentrant where ctx comes from a lease of the same name that is still
+// held, an *UnsafeServerError where the server may evict keys, and otherwise
+// what the server or the connection said. Whatever the error, the lease is not
+// held; where its request may have been granted unseen, that grant is released
+// in the background, and lapses after the TTL if that fails, too.
+//
+// A request whose answer was lost is sent once more with the same id, which
+// cannot be granted twice.
+func Acquire(ctx context.Context, d command.Doer, name string, opts ...Option) (*Lease, error) {
+	a, err := newAttempt(ctx, d, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	err = wait.Until(ctx, d, a.names.lease, a.try)
+	return a.result(ctx, err)
+}
+
+// TryAcquire takes the lease of that name if it is free, and else returns a
+// *HeldError at once. All else is as with Acquire.
+func TryAcquire(ctx context.Context, d command.Doer, name string, opts ...Option) (*Lease, error) {
+	a, err := newAttempt(ctx, d, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = a.try(ctx)
+	return a.result(ctx, err)
+}
+
+// With acquires the lease, runs fn with the lease's context, and releases it,
+// also when fn panics.
+//
+// It returns what fn returned. If the lease was lost before its release, that
+// *LostError is joined to it, even when fn returned nil: fn may have run beside
+// another holder. A release that fails otherwise is no error of With: the work
+// is done, and the lease lapses after its TTL.
+func With(ctx context.Context, d command.Doer, name string, fn func(ctx context.Context, l *Lease) error, opts ...Option) (err error) {
+	l, err := Acquire(ctx, d, name, opts...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if released := l.Release(ctx); errors.Is(released, ErrLost) && !errors.Is(err, ErrLost) {
+			err = errors.Join(err, released)
+		}
+	}()
+	return fn(l.Context(), l)
+}
+
+// attempt is one acquisition, from its id to its lease.
+type attempt struct {
+	d      command.Doer
+	shared *shared
+	o      options
+	name   string
+	names  names
+	id     string
+
+	sent    time.Time // when the granted request left
+	granted bool
+	token   int64
+	held    *holder // who was last seen to have it
+	unsure  bool    // a request may have been granted unseen
+}
+
+func newAttempt(ctx context.Context, d command.Doer, name string, opts []Option) (*attempt, error) {
+	o, err := build(name, opts)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, wrap(name, context.Cause(ctx))
+	}
+	s, err := sharedOf(d)
+	if err != nil {
+		return nil, wrap(name, err)
+	}
+	if !o.allowEviction {
+		if err := evict.Check(ctx, d); err != nil {
+			return nil, wrap(name, ended(ctx, err))
+		}
+	}
+	return &attempt{d: d, shared: s, o: o, name: name, names: namesOf(o.namespace, name), id: owner.New()}, nil
+}
+
+// try asks once, and once more when the answer was lost. It has the form that
+// wait.Until takes.
+func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err error) {
+	g, err := a.ask(ctx)
+	if err != nil && a.unsure && ctx.Err() == nil {
+		g, err = a.ask(ctx)
+	}
+	if err != nil {
+		return false, 0, err
+	}
+	if g.granted {
+		a.granted, a.token = true, g.token
+		return true, 0, nil
+	}
+	a.held = &g.held
+	if reentrant(ctx, g.held.id) {
+		return false, 0, ErrReentrant
+	}
+	if g.held.left < 0 {
+		return false, 0, nil
+	}
+	// A key lapses in the millisecond after its last; a few more keep those
+	// who wait for the same end from asking at once.
+	return false, g.held.left + time.Millisecond + rand.N(5*time.Millisecond), nil
+}
+
+func (a *attempt) ask(ctx context.Context) (grant, error) {
+	a.sent = time.Now()
+	g, err := command.RunScript(ctx, a.d, lua.acquire, asGrant, []string{a.names.lease, a.names.fence},
+		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()))
+	if err != nil && mayHaveRun(err) {
+		a.unsure = true
+	}
+	return g, err
+}
+
+// mayHaveRun reports whether a script may have done its work although it
+// returned err. An error that the server raised is proof that it has not: our
+// scripts read what may fail before they write.
+func mayHaveRun(err error) bool {
+	var said resp3.ServerError
+	return !command.SafeToRetry(err) && !errors.As(err, &said)
+}
+
+// result turns the end of waiting into a lease or an error.
+func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
+	if a.granted && ctx.Err() == nil {
+		l := a.lease(ctx)
+		if err = l.hold.Err(); err == nil {
+			if err = a.shared.add(l); err == nil {
+				return l, nil
+			}
+		}
+		// The grant came when its window had closed, or the client is closing.
+		l.hold.Stop()
+	}
+	if a.granted || a.unsure {
+		a.abandon(ctx)
+	}
+	switch {
+	case ctx.Err() != nil && a.held != nil:
+		return nil, a.heldError(context.Cause(ctx))
+	case ctx.Err() != nil:
+		return nil, wrap(a.name, ended(ctx, err))
+	case err != nil:
+		return nil, wrap(a.name, err)
+	}
+	return nil, a.heldError(nil)
+}
+
+func (a *attempt) heldError(err error) error {
+	return &HeldError{Name: a.name, Owner: a.held.owner, Token: a.held.token, Since: a.held.since, TTL: a.held.left, Err: err}
+}
+
+// lease starts to hold what was granted.
+func (a *attempt) lease(ctx context.Context) *Lease {
+	l := &Lease{
+		d: a.d, shared: a.shared, name: a.name, names: a.names, id: a.id, owner: a.o.owner, ttl: a.o.ttl, token: a.token,
+		parent: ctx, outer: leaseOf(ctx), turn: make(chan struct{}, 1),
+	}
+	l.hold = hold.Start(context.WithValue(ctx, contextKey{}, l), a.sent, hold.Options{
+		TTL: a.o.ttl, Renew: l.renew, Lost: l.lost,
+	})
+	return l
+}
+
+// abandon releases what nobody will use, for a caller who has gone.
+func (a *attempt) abandon(ctx context.Context) {
+	a.shared.after(ctx, func(ctx context.Context) {
+		// Best effort: what stays lapses after its TTL.
+		_, _ = release(ctx, a.d, a.names, a.id)
+	})
+}
+
+// ended returns err with the cause of ctx in it, if that is why it came.
+func ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case cause == nil || errors.Is(err, cause):
+		return err
+	case err == nil:
+		return cause
+	}
+	return fmt.Errorf("%w (%w)", cause, err)
+}
+
+// wrap adds the name of the lease.
+func wrap(name string, err error) error {
+	var lost *LostError
+	if errors.As(err, &lost) && lost.Name == name {
+		return err
+	}
+	return fmt.Errorf("lease: %s: %w", name, err)
+}

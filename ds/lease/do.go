@@ -1,0 +1,119 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+// maxWords bounds one command of Do: Lua's stack holds about 8000 values.
+const maxWords = 4000
+
+// Do is the fenced write: in one step the server checks that the lease is still
+// held with this token and runs the commands, in order. If it is not held the
+// error is a *FencedError, nothing was written, and the lease's context ends.
+//
+// It returns one reply for each command, as RESP2 has them (a hash is an array
+// of fields and values, a missing value a null). Commands are not rolled back:
+// when one fails, those before it have been run, those after it not; then Do
+// returns the replies so far and the error. An error with command.Maybe in it
+// leaves open whether they ran.
+//
+// The server decides, not the local clock: Do is sent even when the lease's
+// context has ended, if ctx has not.
+//
+// Commands must say where their keys are, must not block and must not be of the
+// kinds that servers refuse in scripts; each has at most 4000 words. In a
+// cluster all keys must be in the slot of the lease: give them its hash tag,
+// "{redisx:lease:NAME}" for a name without %, {, } and control bytes.
+func (l *Lease) Do(ctx context.Context, cmds ...command.Request) ([]resp3.Value, error) {
+	if len(cmds) == 0 {
+		return nil, nil
+	}
+	keys := []string{l.names.lease}
+	args := []command.Arg{command.Str(l.id), command.Int(l.token)}
+	for i := range cmds {
+		if err := checkCommand(&cmds[i]); err != nil {
+			return nil, fmt.Errorf("lease: %s: command %d: %w", l.name, i, err)
+		}
+		for k := range cmds[i].Keys() {
+			keys = append(keys, k)
+		}
+		args = appendWords(args, &cmds[i])
+	}
+	replies, err := command.RunScript(ctx, l.d, lua.do, asReplies, keys, args...)
+	if err != nil {
+		return nil, wrap(l.name, ended(ctx, err))
+	}
+	return l.read(cmds, replies)
+}
+
+// asReplies reads an array whose elements may be errors.
+func asReplies(v resp3.View) ([]resp3.Value, error) {
+	if v.Kind() != resp3.Array {
+		return nil, &resp3.TypeError{Want: "an array", Got: v.Kind()}
+	}
+	return v.Value().Elems(), nil
+}
+
+// read turns what the script returned into replies or an error.
+func (l *Lease) read(cmds []command.Request, replies []resp3.Value) ([]resp3.Value, error) {
+	if len(replies) == 0 {
+		return nil, wrap(l.name, &resp3.TypeError{Want: "a longer array", Got: resp3.Array})
+	}
+	ran, err := replies[0].Int()
+	if err != nil {
+		return nil, wrap(l.name, err)
+	}
+	replies = replies[1:]
+	if ran == 0 {
+		e := &FencedError{Name: l.name, Token: l.token}
+		if len(replies) == 2 {
+			e.Holder = replies[0].Text()
+			e.HolderToken, _ = replies[1].Int() // 0 when unreadable: it only informs
+		}
+		l.hold.Lose(e)
+		return nil, e
+	}
+	if n := len(replies); n > 0 {
+		if err := replies[n-1].Err(); err != nil {
+			// Not Refused, although this command may have been: those before
+			// it have run, so sending all of them again is not safe.
+			e := &command.Error{Command: cmds[n-1].Name(), Phase: "reply", Node: "the server", Outcome: command.Done, Err: err}
+			return replies[:n-1], fmt.Errorf("lease: %s: command %d: %w", l.name, n-1, e)
+		}
+	}
+	return replies, nil
+}
+
+func checkCommand(r *command.Request) error {
+	if err := r.Err(); err != nil {
+		return err
+	}
+	switch spec := r.Spec(); {
+	case r.Block() != 0 || spec.Has(command.Blocking):
+		return fmt.Errorf("%s may block", spec.Name)
+	case spec.Has(command.PubSub), spec.Has(command.Scripting), spec.Has(command.Admin):
+		return fmt.Errorf("%s cannot be part of a script", spec.Name)
+	case r.Len() > maxWords:
+		return fmt.Errorf("%s has %d arguments, more than %d", spec.Name, r.Len(), maxWords)
+	}
+	return nil
+}
+
+// appendWords appends how many words a command has, and the words.
+func appendWords(args []command.Arg, r *command.Request) []command.Arg {
+	name := strings.Fields(r.Name())
+	args = append(args, command.Str(strconv.Itoa(len(name)+r.Len())))
+	for _, w := range name {
+		args = append(args, command.Str(w))
+	}
+	for i := range r.Len() {
+		args = append(args, r.Arg(i))
+	}
+	return args
+}

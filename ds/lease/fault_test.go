@@ -1,0 +1,449 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+// raceReleaseAndRenew returns how many rounds left a key behind, and how many
+// renewals it saw.
+func raceReleaseAndRenew(t *testing.T, c *redisx.Client, n int) (left, renewals int64) {
+	const workers, ttl = 64, 90 * time.Millisecond
+	var next, leaks, renewed atomic.Int64
+	f := &faulty{Client: c}
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.RenewDigest()) {
+			renewed.Add(1)
+		}
+		return nil, nil
+	})
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			name := fmt.Sprintf("job:%d", w)
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				l, err := lease.Acquire(context.Background(), f, name, lease.TTL(ttl))
+				if err != nil {
+					t.Errorf("Acquire: %v", err)
+					return
+				}
+				var beside sync.WaitGroup
+				if i%2 == 0 {
+					// The lease's own renewal is due about now.
+					time.Sleep(ttl*3/10 + rand.N(ttl/15))
+				} else {
+					beside.Go(func() { _ = l.Renew(context.Background()) })
+				}
+				// A starved round may lose its lease: that is no error here.
+				if err := l.Release(context.Background()); err != nil && !errors.Is(err, lease.ErrLost) {
+					t.Errorf("Release: %v", err)
+				}
+				beside.Wait()
+				key, _ := lease.Keys(name)
+				v, err := c.Cmd(context.Background(), "EXISTS", key)
+				if err != nil {
+					t.Errorf("EXISTS: %v", err)
+				}
+				if n, _ := v.Int(); n != 0 {
+					leaks.Add(1)
+					_, _ = c.Cmd(context.Background(), "DEL", key)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return leaks.Load(), renewed.Load()
+}
+
+// TestReleaseRacedWithRenewLeavesNoKey is LE8.
+func TestReleaseRacedWithRenewLeavesNoKey(t *testing.T) {
+	c := start(t)
+	n := rounds(5000, 100_000)
+	left, renewals := raceReleaseAndRenew(t, c, n)
+	if left != 0 {
+		t.Errorf("%d of %d rounds left a key with a TTL and no holder", left, n)
+	}
+	if renewals < int64(n)/2 {
+		t.Errorf("only %d renewals in %d rounds: there was no race", renewals, n)
+	}
+	t.Logf("LE8: %d rounds, %d renewals, %d keys left", n, renewals, left)
+}
+
+func TestTheRaceFindsARenewalThatMakesKeys(t *testing.T) {
+	c := start(t)
+	lease.Plant(t, "renew", "  return 0\n", "  redis.call('HSET', KEYS[1], 'id', ARGV[1])\n")
+	if left, _ := raceReleaseAndRenew(t, c, 500); left == 0 {
+		t.Error("a renewal that re-creates the key was not found")
+	}
+}
+
+// TestScriptsFlushedUnderway is LE11.
+func TestScriptsFlushedUnderway(t *testing.T) {
+	t.Parallel()
+	s := serverstest.Start(t)
+	c, admin := connect(t, s), connect(t, s)
+	const workers = 4
+	n := rounds(1000, 10_000)
+	stop := make(chan struct{})
+	var flusher sync.WaitGroup
+	var flushes int
+	flusher.Go(func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, err := admin.Cmd(context.Background(), "SCRIPT", "FLUSH"); err != nil {
+				t.Errorf("SCRIPT FLUSH: %v", err)
+			}
+			flushes++
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
+			}
+		}
+	})
+	// Four flushes at least, however fast the rounds are.
+	var failed, done atomic.Int64
+	end := time.Now().Add(200 * time.Millisecond)
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := 0; i < n/workers || time.Now().Before(end); i++ {
+				err := lease.With(context.Background(), c, fmt.Sprintf("job:%d", w), func(context.Context, *lease.Lease) error { return nil })
+				if done.Add(1); err != nil {
+					failed.Add(1)
+					t.Errorf("With: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	flusher.Wait()
+	t.Logf("LE11: %d acquire/release, %d SCRIPT FLUSH, %d errors", done.Load(), flushes, failed.Load())
+}
+
+// TestAServerOutOfMemory is LE12.
+func TestAServerOutOfMemory(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	l := acquire(t, c, "job", lease.TTL(300*time.Millisecond))
+	release(t, acquire(t, c, "warm"))
+	cmd(t, c, "CONFIG", "SET", "maxmemory", "1")
+	_, err := lease.Acquire(t.Context(), c, "other")
+	if !command.IsCode(err, "OOM") || !strings.Contains(err.Error(), "other") {
+		t.Errorf("Acquire: %v, want OOM", err)
+	}
+	time.Sleep(600 * time.Millisecond) // two TTLs: it must renew
+	if err := context.Cause(l.Context()); err != nil {
+		t.Errorf("lost: %v", err)
+	}
+	if _, err := l.Do(t.Context(), command.Untyped("SET", "x", "1").Request()); !command.IsCode(err, "OOM") {
+		t.Errorf("Do: %v, want OOM", err)
+	}
+	release(t, l)
+	if s, err := lease.Info(t.Context(), c, "job"); err != nil || s.Held {
+		t.Errorf("Info: %+v, %v; want it free", s, err)
+	}
+	cmd(t, c, "SCRIPT", "FLUSH")
+	if keys := cmd(t, c, "KEYS", "*lease").Elems(); len(keys) != 0 {
+		t.Errorf("keys left: %v", keys)
+	}
+}
+
+func maybe(r command.Request) error {
+	return &command.Error{Command: r.Name(), Node: "test", Phase: "read", Outcome: command.Maybe, Err: io.ErrUnexpectedEOF}
+}
+
+func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	release(t, acquire(t, f, "job")) // loads the scripts
+	var asked atomic.Int64
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.AcquireDigest()) && asked.Add(1) == 1 {
+			return nil, maybe(r)
+		}
+		return nil, nil
+	})
+	l := acquire(t, f, "job")
+	s, err := lease.Info(t.Context(), f.Client, "job")
+	if err != nil || s.Token != l.Token() || asked.Load() != 2 {
+		t.Errorf("Info: %+v, %v after %d requests; want the token %d after 2", s, err, asked.Load(), l.Token())
+	}
+	if last := number(t, f.Client, "HGET", second(lease.Keys("job")), "last"); last != l.Token() {
+		t.Errorf("the fence stands at %d, the token is %d: granted twice", last, l.Token())
+	}
+	release(t, l)
+}
+
+func second(_, b string) string { return b }
+
+func TestAnUnseenGrantIsReleased(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	key, _ := lease.Keys("job")
+	release(t, acquire(t, f, "job"))
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.AcquireDigest()) {
+			return nil, maybe(r)
+		}
+		return nil, nil
+	})
+	for name, try := range map[string]func(context.Context, command.Doer, string, ...lease.Option) (*lease.Lease, error){
+		"Acquire": lease.Acquire, "TryAcquire": lease.TryAcquire,
+	} {
+		l, err := try(t.Context(), f, "job")
+		if l != nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Fatalf("%s: %v, %v; want the lost connection", name, l, err)
+		}
+		eventually(t, time.Second, name+": the release of the unseen grant", func() bool {
+			return number(t, f.Client, "EXISTS", key) == 0
+		})
+	}
+	// A Doer that owns no goroutines gets it done before the call returns.
+	if _, err := lease.TryAcquire(t.Context(), onlyDo{f}, "job"); err == nil {
+		t.Error("TryAcquire succeeded")
+	}
+	if n := number(t, f.Client, "EXISTS", key); n != 0 {
+		t.Error("through a plain Doer the unseen grant stayed")
+	}
+}
+
+// onlyDo hides all that a client is besides a Doer.
+type onlyDo struct{ d command.Doer }
+
+func (o onlyDo) Do(ctx context.Context, r command.Request) (command.Reply, error) {
+	return o.d.Do(ctx, r)
+}
+
+func TestAReleaseWithALostAnswerCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	release(t, acquire(t, f, "job"))
+	l := acquire(t, f, "job")
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.ReleaseDigest()) {
+			return nil, maybe(r)
+		}
+		return nil, nil
+	})
+	if err := l.Release(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, lease.ErrLost) {
+		t.Errorf("Release: %v, want the lost connection", err)
+	}
+	f.setFail(nil)
+	if err := l.Release(t.Context()); err != nil {
+		t.Errorf("the second Release: %v, want nil: the first may have done it", err)
+	}
+}
+
+// TestRenewalsLostForLessThanTheTTLAreBridged and the test below lose the
+// answers (the server has renewed) and the requests (it has not).
+func TestRenewalsLostForLessThanTheTTLAreBridged(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	const ttl = 500 * time.Millisecond
+	l := acquire(t, f, "job", lease.TTL(ttl))
+	for i := range 4 {
+		outage := time.Now().Add(ttl / 2)
+		f.setFail(func(r command.Request) (error, error) {
+			switch lost := time.Now().Before(outage) && is(r, lease.RenewDigest()); {
+			case lost && i%2 == 0:
+				return maybe(r), nil
+			case lost:
+				return nil, maybe(r)
+			}
+			return nil, nil
+		})
+		time.Sleep(ttl * 3 / 2)
+	}
+	if err := context.Cause(l.Context()); err != nil {
+		t.Errorf("lost: %v", err)
+	}
+	release(t, l)
+}
+
+func TestRenewalsLostForLongerEndItBeforeTheServerDoes(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	const ttl = 400 * time.Millisecond
+	for _, answers := range []bool{false, true} {
+		l := acquire(t, f, "job", lease.TTL(ttl))
+		f.setFail(func(r command.Request) (error, error) {
+			switch {
+			case !is(r, lease.RenewDigest()):
+				return nil, nil
+			case answers:
+				return nil, maybe(r)
+			}
+			return maybe(r), nil
+		})
+		<-l.Context().Done()
+		// Our context has ended, and the server still keeps others out.
+		s, err := lease.Info(t.Context(), f.Client, "job")
+		if err != nil || !s.Held || s.Token != l.Token() {
+			t.Errorf("Info at the end of the context: %+v, %v; want it still held", s, err)
+		}
+		var lost *lease.LostError
+		if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" || !errors.Is(cause, io.ErrUnexpectedEOF) {
+			t.Errorf("the cause is %v", cause)
+		}
+		f.setFail(nil)
+		_ = l.Release(t.Context())
+	}
+}
+
+// TestWaitersWakeOnRelease measures from the start of Release to the return of
+// the waiting Acquire.
+func TestWaitersWakeOnRelease(t *testing.T) {
+	s := serverstest.Start(t)
+	a, b := connect(t, s), connect(t, s)
+	n := rounds(200, 2000)
+	took := make([]time.Duration, 0, n)
+	for range n {
+		held := acquire(t, a, "job", lease.TTL(time.Minute))
+		got := make(chan time.Time, 1)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			l, err := lease.Acquire(context.Background(), b, "job", lease.TTL(time.Minute))
+			got <- time.Now()
+			if err != nil {
+				t.Errorf("Acquire: %v", err)
+				return
+			}
+			release(t, l)
+		})
+		time.Sleep(rand.N(3 * time.Millisecond))
+		begin := time.Now()
+		release(t, held)
+		took = append(took, (<-got).Sub(begin))
+		wg.Wait()
+	}
+	slices.Sort(took)
+	t.Logf("woken after a release: p50 %v, p99 %v, max %v of %d", took[n/2], took[n*99/100], took[n-1], n)
+	if took[n-1] > 50*time.Millisecond {
+		t.Errorf("a waiter woke %v after the release, want at most 50 ms", took[n-1])
+	}
+}
+
+func TestWaitersGetALeaseThatLapses(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := lease.Acquire(ctx, c, "job", lease.TTL(200*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	cancel() // its holder is dead: nobody renews, nobody releases
+	l := acquire(t, c, "job")
+	if took := time.Since(begin); took > 260*time.Millisecond {
+		t.Errorf("got it after %v, want TTL + 60 ms at most", took)
+	}
+	release(t, l)
+}
+
+// TestCancelledAtAnyTime is the lease's part of XX2: calls return at once, and
+// leave nothing but what lapses.
+func TestCancelledAtAnyTime(t *testing.T) {
+	s := serverstest.Start(t)
+	c := connect(t, s)
+	const workers, ttl = 16, 200 * time.Millisecond
+	n := rounds(4000, 100_000)
+	var next, granted, cancelled atomic.Int64
+	var mu sync.Mutex
+	var late []time.Duration
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				ctx, cancel := context.WithTimeout(context.Background(), rand.N(3*time.Millisecond))
+				due, _ := ctx.Deadline()
+				l, err := lease.Acquire(ctx, c, fmt.Sprintf("job:%d", w%5), lease.TTL(ttl))
+				if err == nil {
+					granted.Add(1)
+					err = l.Release(ctx)
+				}
+				over := time.Since(due)
+				if err != nil {
+					cancelled.Add(1)
+					if !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("an error that does not say that ctx has ended: %v", err)
+					}
+				}
+				cancel()
+				mu.Lock()
+				late = append(late, over)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(late)
+	t.Logf("XX2: %d calls, %d granted, %d cancelled; return after the deadline: p50 %v, p99.9 %v, max %v",
+		n, granted.Load(), cancelled.Load(), late[n/2], late[n-1-n/1000], late[n-1])
+	if over := late[n-1]; over > 20*time.Millisecond {
+		t.Errorf("a call returned %v after its context had ended, want at most 20 ms", over)
+	}
+	for _, k := range cmd(t, c, "KEYS", "*").Elems() {
+		if ttl := number(t, c, "PTTL", k.Text()); ttl == -1 {
+			t.Errorf("%s has no TTL", k.Text())
+		}
+	}
+	eventually(t, ttl+100*time.Millisecond, "no lease key is left", func() bool {
+		return len(cmd(t, c, "KEYS", "*:lease").Elems()) == 0
+	})
+}
+
+func TestAWaiterThatGivesUpSaysWhoHeldIt(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	l := acquire(t, c, "job", lease.Owner("a"))
+	defer release(t, l)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := lease.Acquire(ctx, c, "job")
+	var held *lease.HeldError
+	if !errors.As(err, &held) || held.Owner != "a" || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, lease.ErrHeld) {
+		t.Errorf("Acquire: %v", err)
+	}
+}
+
+func TestAServerThatFreezesEndsLeasesInTime(t *testing.T) {
+	t.Parallel()
+	s := serverstest.Start(t)
+	c := connect(t, s)
+	const ttl = 500 * time.Millisecond
+	l := acquire(t, c, "job", lease.TTL(ttl))
+	if err := s.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	<-l.Context().Done()
+	if took := time.Since(begin); took > ttl {
+		t.Errorf("the context ended %v after the freeze, want less than the TTL", took)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	begin = time.Now()
+	if err := l.Release(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 100*time.Millisecond {
+		t.Errorf("Release: %v after %v, want it to end with its context", err, time.Since(begin))
+	}
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	release(t, acquire(t, c, "job"))
+}

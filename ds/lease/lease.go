@@ -1,0 +1,185 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/hold"
+)
+
+// Lease is a lease that was granted. Its methods may be called by many
+// goroutines.
+type Lease struct {
+	d      command.Doer
+	shared *shared
+	name   string
+	names  names
+	id     string // of this acquisition
+	owner  string
+	ttl    time.Duration
+	token  int64
+	parent context.Context // what Acquire was called with
+	outer  *Lease          // the lease that parent belongs to, or nil
+	hold   *hold.Hold
+
+	turn     chan struct{} // held by the Release that runs; guards what follows
+	released bool
+	result   error // of the release
+	unsure   bool  // an earlier release may have run
+}
+
+// Name returns the name of the lease.
+func (l *Lease) Name() string { return l.name }
+
+// Owner returns the name of the holder that others are shown.
+func (l *Lease) Owner() string { return l.owner }
+
+// Token returns the fencing token: a positive number that is greater than the
+// token of every earlier grant of that name. Hand it on to whatever the lease
+// protects outside of this server, and have that refuse smaller tokens than it
+// has seen.
+func (l *Lease) Token() int64 { return l.token }
+
+// Context returns the context for the work under the lease. It ends before the
+// server lets anyone else in, with a *LostError as context.Cause, and when the
+// context ends that Acquire was called with. It has that one's values.
+func (l *Lease) Context() context.Context { return l.hold.Context() }
+
+// Remaining returns for how long the lease may be trusted without a further
+// renewal; 0 when it is lost or released.
+func (l *Lease) Remaining() time.Duration { return l.hold.Remaining() }
+
+// Release ends the lease's context, waits for a renewal in flight and deletes
+// the lease on the server, if it is still ours there. It works on a server that
+// is out of memory. It may be called more than once and returns the same then,
+// unless the call before failed to reach the server.
+//
+// It returns nil when the lease was ours to the end, a *LostError when the
+// server says that it was not, and else why the server could not be asked. If
+// ctx has ended or ends meanwhile, the release goes on in the background for
+// 2 s at most and the error wraps the cause of ctx. A lease that is not
+// released lapses after its TTL. ctx may come from the lease's own context:
+// then the context counts that Acquire was called with.
+func (l *Lease) Release(ctx context.Context) error {
+	if within(ctx, l) {
+		ctx = l.parent
+	}
+	l.hold.Stop()
+	if !l.begin(ctx) {
+		return wrap(l.name, context.Cause(ctx))
+	}
+	defer func() { <-l.turn }()
+	if l.released {
+		return l.result
+	}
+	if ctx.Err() != nil {
+		l.abandon(ctx)
+		return wrap(l.name, context.Cause(ctx))
+	}
+	ours, err := release(ctx, l.d, l.names, l.id)
+	if err != nil {
+		l.unsure = l.unsure || mayHaveRun(err)
+		if ctx.Err() != nil {
+			l.abandon(ctx)
+		}
+		return wrap(l.name, ended(ctx, err))
+	}
+	l.released = true
+	// Not there, but perhaps because the call before had deleted it unseen.
+	if !ours && !l.unsure {
+		l.result = l.notOurs()
+	}
+	return l.result
+}
+
+// begin waits until no other Release runs. It reports false if ctx ended first.
+func (l *Lease) begin(ctx context.Context) bool {
+	// A select alone would let an ended context win by chance, and then nobody
+	// would see to the release.
+	select {
+	case l.turn <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case l.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// notOurs says why the lease had gone before its release.
+func (l *Lease) notOurs() error {
+	var lost *LostError
+	if errors.As(l.hold.Err(), &lost) && lost.Name == l.name && lost.Token == l.token && lost.Reason != reasonReleased {
+		return lost
+	}
+	return &LostError{Name: l.name, Token: l.token, Reason: reasonGone}
+}
+
+// abandon releases the lease for a caller who has gone. A later Release finds
+// out what came of it.
+func (l *Lease) abandon(ctx context.Context) {
+	l.unsure = true
+	l.shared.after(ctx, func(ctx context.Context) {
+		// Best effort: what stays lapses after its TTL.
+		_, _ = release(ctx, l.d, l.names, l.id)
+	})
+}
+
+// release deletes the lease if id has it, and reports whether it had.
+func release(ctx context.Context, d command.Doer, n names, id string) (bool, error) {
+	return command.RunScript(ctx, d, lua.release, command.AsBool, []string{n.lease}, command.Str(id))
+}
+
+// renew asks for another TTL.
+func (l *Lease) renew(ctx context.Context) error {
+	ours, err := command.RunScript(ctx, l.d, lua.renew, command.AsBool, []string{l.names.lease},
+		command.Str(l.id), command.Int(l.ttl.Milliseconds()))
+	if err == nil && !ours {
+		return hold.ErrGone
+	}
+	return err
+}
+
+// lost builds the cause of the end of the lease's context.
+func (l *Lease) lost(reason hold.Reason, err error) error {
+	e := &LostError{Name: l.name, Token: l.token, Reason: string(reason), Err: err}
+	if reason == hold.Released && l.shared.isClosed() {
+		e.Reason = reasonClosed
+	}
+	if err == hold.ErrGone {
+		e.Err = nil // says no more than the reason
+	}
+	return e
+}
+
+// String names the lease, its owner and its token.
+func (l *Lease) String() string {
+	return fmt.Sprintf("lease %s (token %d, owner %s)", l.name, l.token, l.owner)
+}
+
+// contextKey is where a lease's context keeps its lease.
+type contextKey struct{}
+
+func leaseOf(ctx context.Context) *Lease {
+	l, _ := ctx.Value(contextKey{}).(*Lease)
+	return l
+}
+
+// reentrant reports whether ctx comes from the lease that id holds.
+func reentrant(ctx context.Context, id string) bool {
+	for l := leaseOf(ctx); l != nil; l = l.outer {
+		if l.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether ctx comes from the context of l.
+func within(ctx context.Context, l *Lease) bool { return reentrant(ctx, l.id) }

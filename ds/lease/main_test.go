@@ -1,0 +1,128 @@
+package lease_test
+
+import (
+	"context"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+	"github.com/redisx/redisx/resp3"
+)
+
+// envHolder makes the test binary a holder of a lease: see pause_test.go.
+const envHolder = "REDISX_TEST_LEASE_HOLDER"
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(envHolder); url != "" {
+		os.Exit(hold(url))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// long reports whether the tests run at the full numbers of the scenarios.
+var long = os.Getenv("REDISX_LONG") != ""
+
+// rounds returns how often to repeat something.
+func rounds(short, full int) int {
+	if long {
+		return full
+	}
+	return short
+}
+
+func connect(t testing.TB, s *servers.Server) *redisx.Client {
+	t.Helper()
+	c, err := redisx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return c
+}
+
+// start returns a client of a server of its own.
+func start(t testing.TB) *redisx.Client {
+	t.Helper()
+	return connect(t, serverstest.Start(t))
+}
+
+// cmd runs a command that must succeed.
+func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
+	t.Helper()
+	v, err := c.Cmd(context.Background(), name, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
+}
+
+// number runs a command that returns an integer.
+func number(t testing.TB, c *redisx.Client, name string, args ...any) int64 {
+	t.Helper()
+	n, err := cmd(t, c, name, args...).Int()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// eventually polls until ok, for at most d.
+func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+// faulty is a client whose network fails as fail says. Embedding keeps all that
+// a client offers besides Do.
+type faulty struct {
+	*redisx.Client
+
+	mu sync.Mutex
+	// fail says whether to lose the request (before) or the answer (after).
+	fail func(r command.Request) (before, after error)
+}
+
+func (f *faulty) Do(ctx context.Context, r command.Request) (command.Reply, error) {
+	f.mu.Lock()
+	fail := f.fail
+	f.mu.Unlock()
+	if fail == nil {
+		return f.Client.Do(ctx, r)
+	}
+	before, after := fail(r)
+	if before != nil {
+		return command.Reply{}, before
+	}
+	reply, err := f.Client.Do(ctx, r)
+	if err == nil && after != nil {
+		reply.Release()
+		return command.Reply{}, after
+	}
+	return reply, err
+}
+
+func (f *faulty) setFail(fail func(r command.Request) (before, after error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+}
+
+// is reports whether r runs the script of that digest.
+func is(r command.Request, digest string) bool {
+	return r.Len() > 0 && r.Arg(0).Text() == digest
+}

@@ -1,0 +1,170 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/queue"
+	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+	"github.com/redisx/redisx/resp3"
+)
+
+// roleEnv makes this binary a worker process instead of a test.
+const roleEnv = "REDISX_QUEUE_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleEnv); role != "" {
+		os.Exit(child(role))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type email struct {
+	To   string `json:"to"`
+	Body string `json:"body"`
+}
+
+func connect(t testing.TB, s *servers.Server) *redisx.Client {
+	t.Helper()
+	c, err := redisx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return c
+}
+
+// setup starts a server of its own and a client of it.
+func setup(t testing.TB) (*servers.Server, *redisx.Client) {
+	t.Helper()
+	s := serverstest.Start(t)
+	return s, connect(t, s)
+}
+
+// cmd runs a command as an outsider would.
+func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
+	t.Helper()
+	v, err := c.Cmd(context.Background(), name, args...)
+	if err != nil {
+		t.Fatalf("%s %v: %v", name, args, err)
+	}
+	return v
+}
+
+func integer(t testing.TB, v resp3.Value) int64 {
+	t.Helper()
+	n, err := v.Int()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// eventually polls until ok, or fails the test.
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+		<-tick.C
+	}
+}
+
+func stats[T any](t testing.TB, q *queue.Queue[T]) queue.Stats {
+	t.Helper()
+	s, err := q.Stats(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// empty fails the test unless the queue holds nothing: no job, nothing pending,
+// no dead letter, and no key but those that define it.
+func empty(t testing.TB, c *redisx.Client, name string) {
+	t.Helper()
+	prefix := "{redisx:queue:" + name + "}:"
+	if n := integer(t, cmd(t, c, "XLEN", prefix+"jobs")); n != 0 {
+		t.Errorf("%d entries in the stream", n)
+	}
+	groups := cmd(t, c, "XINFO", "GROUPS", prefix+"jobs").Elems()
+	if len(groups) != 1 {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for i, f := range groups[0].Elems() {
+		if f.Text() == "pending" {
+			if n := integer(t, groups[0].Elems()[i+1]); n != 0 {
+				t.Errorf("%d deliveries pending", n)
+			}
+		}
+	}
+	for _, k := range cmd(t, c, "KEYS", "*"+name+"*").Elems() {
+		switch strings.TrimPrefix(k.Text(), prefix) {
+		case "jobs", "meta", "tidied":
+		default:
+			t.Errorf("key %s is left", k.Text())
+		}
+	}
+}
+
+// next returns a function that returns one job after the other, and stops the
+// consumer at the end of the test.
+func consumer[T any](t testing.TB, q *queue.Queue[T], opts ...queue.Option) (jobs <-chan *queue.Job[T], stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out := make(chan *queue.Job[T])
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for job, err := range q.Consume(ctx, opts...) {
+			if err != nil {
+				if ctx.Err() == nil {
+					t.Errorf("consume: %v", err)
+				}
+				continue
+			}
+			select {
+			case out <- job:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return out, stop
+}
+
+func receive[T any](t testing.TB, jobs <-chan *queue.Job[T], within time.Duration) *queue.Job[T] {
+	t.Helper()
+	select {
+	case j := <-jobs:
+		return j
+	case <-time.After(within):
+		t.Fatalf("no job within %v", within)
+		return nil
+	}
+}
+
+func mails(n int) []email {
+	out := make([]email, n)
+	for i := range out {
+		out[i] = email{To: fmt.Sprintf("user%d@example.com", i), Body: "hello"}
+	}
+	return out
+}

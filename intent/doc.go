@@ -1,0 +1,62 @@
+// Package intent says what you want; the Redis pattern behind it is chosen for
+// you.
+//
+//	u, err := intent.GetOrCompute(ctx, client, "user:42", time.Minute, func(ctx context.Context) (User, error) {
+//		return db.User(ctx, 42)
+//	})
+//
+//	if err := intent.RateLimit(ctx, client, "api:/users", "100/m", intent.Burst(20)); err != nil {
+//		return err // limiter: api:/users limited to 100/1m0s burst 20: fits in 412ms
+//	}
+//
+//	err = intent.LeaseLock(ctx, client, "file:upload", func(ctx context.Context) error {
+//		return upload(ctx) // ctx ends before anyone else gets in
+//	})
+//
+// Each function stands on one primitive and adds nothing to its semantics:
+//
+//	GetOrCompute, Invalidate   ds/coalesce   cache-aside with one compute across processes
+//	RateLimit                  ds/limiter    GCRA on the server's clock
+//	LeaseLock                  ds/lease      a renewed lease with a fencing token
+//
+// # Guarantees
+//
+//   - GetOrCompute: a hit is one GET. Of all processes that miss at once, one
+//     computes and the others get its result; when it dies, exactly one other
+//     takes over, after 5 s at most (FillLease). After Invalidate has returned, no
+//     compute from before it can put an old value back.
+//   - RateLimit: exact for any number of processes; a denied call costs nothing
+//     and is told when to come again.
+//   - LeaseLock: fn's context ends before the server lets another holder in, and
+//     a lease that was lost while fn ran is an error, even if fn returned nil.
+//   - Errors are those of the primitive, found with errors.As; what can be helped
+//     has an Explain method that says how.
+//
+// # Not guaranteed
+//
+//   - Exactly one compute, if computes do not mind their contexts: see the manual
+//     of ds/coalesce.
+//   - That two holders' writes to a third party never meet. For that, the third
+//     party must check the fencing token: use lease.With, which has it.
+//   - Any answer without a server: nothing here falls back to deciding alone.
+//
+// # State
+//
+//	GetOrCompute   none ─▶ filling ─▶ value ─▶ none
+//	RateLimit      full ─▶ in use ─▶ full
+//	LeaseLock      waiting ─▶ held ─▶ released
+//	                            └───▶ lost: the context ends, with the reason
+//
+// The keys' states are drawn in the manuals of the primitives.
+//
+// # Time
+//
+// TTLs, rates and leases are counted by the server. The local monotonic clock
+// only ends contexts early.
+//
+// # Concurrency
+//
+// All functions may be called by many goroutines. What they start is owned by the
+// client, whose Close waits for it; on a Doer that is no command.Attacher,
+// GetOrCompute computes on the goroutine of its caller.
+package intent

@@ -135,3 +135,22 @@ func SETNAME(name string) command.WordSETNAME { return command.SETNAME(name) }
 
 // PREFIX adds a prefix of keys to be told of; it may be given more than once.
 func PREFIX(prefix string) command.WordPREFIX { return command.PREFIX(prefix) }
+
+// What methods take as arguments, as in package command.
+type (
+	// Pair is a name and its value, such as a field of a hash.
+	Pair = command.Pair
+	// Z is a member of a sorted set with its score.
+	Z = command.Z
+	// From says where to read a stream on.
+	From = command.From
+)
+
+// The ends of a list.
+const (
+	Left  = command.Left
+	Right = command.Right
+)
+
+// KV returns a Pair.
+func KV(key, value string) Pair { return command.KV(key, value) }

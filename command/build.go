@@ -311,6 +311,30 @@ func floatsOption(token string, list []float64) option {
 	return o
 }
 
+// plain appends a name as servers take names of connections.
+func (r *Request) plain(name, argument string) {
+	if err := notPlain(name, argument); err != nil {
+		r.Fail(err)
+	}
+	r.Add(Str(name))
+}
+
+// plainOption returns an option with such a name.
+func plainOption(token, name string) option {
+	o := word(Str(token), Str(name))
+	o.err = notPlain(name, token)
+	return o
+}
+
+func notPlain(name, argument string) error {
+	for i := 0; i < len(name); i++ {
+		if name[i] <= ' ' || name[i] > '~' {
+			return &ArgumentError{Argument: argument, Reason: "only printable ASCII without spaces is a name"}
+		}
+	}
+	return nil
+}
+
 // given fails the request when an option is nil, and reports whether it is not.
 func (r *Request) given(ok bool) bool {
 	if !ok {

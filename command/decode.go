@@ -199,6 +199,10 @@ func inside[T any](elem Decoder[T], v resp3.View) (T, error) {
 	return x, err
 }
 
+// room bounds what is allocated ahead for n elements: an element may be 3 bytes
+// on the wire and many times that in Go.
+func room(n int) int { return min(n, 1<<14) }
+
 // AsSlice reads an array, set or push, each element by elem. A null array is
 // an empty one; a null or an error in it is an error of the whole.
 func AsSlice[T any](elem Decoder[T]) Decoder[[]T] {
@@ -213,7 +217,7 @@ func slice[T any](v resp3.View, elem Decoder[T]) ([]T, error) {
 	default:
 		return nil, mismatch(v, "an array")
 	}
-	out := make([]T, 0, v.Len())
+	out := make([]T, 0, room(v.Len()))
 	c := v.Cursor()
 	for e, ok := c.Next(); ok; e, ok = c.Next() {
 		if err := e.Err(); err != nil {

@@ -12,7 +12,7 @@ func AsEntries(v resp3.View) ([]Entry, error) {
 	if v.Kind() != resp3.Array && v.Kind() != resp3.Null {
 		return nil, mismatch(v, "an array")
 	}
-	out := make([]Entry, 0, v.Len())
+	out := make([]Entry, 0, room(v.Len()))
 	for e := range v.Elems() {
 		if e.IsNull() {
 			continue

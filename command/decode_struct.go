@@ -57,7 +57,7 @@ func tuple(v resp3.View, n int) ([]resp3.View, error) {
 
 // AsStringMap reads a map of strings, or the flat array that RESP2 sends.
 func AsStringMap(v resp3.View) (map[string]string, error) {
-	m := make(map[string]string, v.Len()/2)
+	m := make(map[string]string, room(v.Len()/2))
 	err := each(v, func(k, e resp3.View) error {
 		key, err := inside(AsString, k)
 		if err == nil {
@@ -70,7 +70,7 @@ func AsStringMap(v resp3.View) (map[string]string, error) {
 
 // AsIntMap reads a map of integers, or a flat array of names and integers.
 func AsIntMap(v resp3.View) (map[string]int64, error) {
-	m := make(map[string]int64, v.Len()/2)
+	m := make(map[string]int64, room(v.Len()/2))
 	err := each(v, func(k, e resp3.View) error {
 		key, err := inside(AsString, k)
 		if err == nil {
@@ -110,7 +110,7 @@ func eachPair(v resp3.View, visit func(a, b resp3.View) error) error {
 
 // AsPairs reads names and values in their order.
 func AsPairs(v resp3.View) ([]Pair, error) {
-	out := make([]Pair, 0, v.Len()/2)
+	out := make([]Pair, 0, room(v.Len()/2))
 	err := eachPair(v, func(k, e resp3.View) error {
 		var p Pair
 		if err := into(&p.Key, k, AsString); err != nil {
@@ -146,7 +146,7 @@ func only[T any](list []T, err error) (T, error) {
 
 // AsZs reads members with their scores, in the server's order.
 func AsZs(v resp3.View) ([]Z, error) {
-	out := make([]Z, 0, v.Len()/2)
+	out := make([]Z, 0, room(v.Len()/2))
 	err := eachPair(v, func(k, e resp3.View) error {
 		var z Z
 		if err := into(&z.Member, k, AsString); err != nil {

@@ -203,7 +203,7 @@ var specCLIENTSETNAME = Spec{
 // ClientSetName names the connection; a name has no spaces.
 func ClientSetName(name string) Cmd[Void] {
 	r := Request{spec: &specCLIENTSETNAME}
-	r.Add(Str(name))
+	r.plain(name, "name")
 	return New(r, AsVoid)
 }
 

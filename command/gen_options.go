@@ -364,7 +364,7 @@ type WordSETNAME struct{ name string }
 // SETNAME names the connection while the protocol is chosen.
 func SETNAME(name string) WordSETNAME { return WordSETNAME{name} }
 
-func (w WordSETNAME) option() option { return word(Str("SETNAME"), Str(w.name)) }
+func (w WordSETNAME) option() option { return plainOption("SETNAME", w.name) }
 
 // WordBCAST is the type of BCAST.
 type WordBCAST string

@@ -322,7 +322,7 @@ var samples = []sample{
 	{command: "CLIENT INFO", function: "ClientInfo", cmd: typed(ClientInfo()), wire: "CLIENT INFO", reply: "verbatim", varies: true},
 	{command: "CLIENT KILL", function: "ClientKillID", cmd: typed(ClientKillID(999999)), wire: "CLIENT KILL ID 999999", reply: "integer"},
 	{command: "CLIENT KILL", function: "ClientKillAddr", cmd: typed(ClientKillAddr("127.0.0.1:1")), wire: "CLIENT KILL ADDR 127.0.0.1:1", reply: "integer"},
-	{command: "CLIENT KILL", function: "ClientKillUser", cmd: typed(ClientKillUser("default")), wire: "CLIENT KILL USER default", reply: "integer"},
+	{command: "CLIENT KILL", function: "ClientKillUser", cmd: typed(ClientKillUser("probe")), wire: "CLIENT KILL USER probe", reply: "integer", before: []string{"ACL SETUSER probe on"}},
 	{command: "CLIENT LIST", function: "ClientList", cmd: typed(ClientList()), wire: "CLIENT LIST", reply: "verbatim", varies: true},
 	{command: "CLIENT NO-EVICT", function: "", cmd: raw("CLIENT NO-EVICT off"), wire: "CLIENT NO-EVICT off", reply: "OK"},
 	{command: "CLIENT NO-TOUCH", function: "", cmd: raw("CLIENT NO-TOUCH off"), wire: "CLIENT NO-TOUCH off", reply: "OK"},

@@ -120,7 +120,7 @@ func SInterCardLimit(limit int64, keys ...string) Cmd[int64] {
 
 var specSINTERSTORE = Spec{
 	Name: "SINTERSTORE", Arity: -3, Since: "1.0.0", Group: "set",
-	Flags: Write, Retry: RetryUnsafe,
+	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Stores what SInter returns at dest, and returns how many members that are.",
 	Syntax:  "dest keys...", Reply: "integer",
@@ -315,7 +315,7 @@ func SUnion(keys ...string) Cmd[[]string] {
 
 var specSUNIONSTORE = Spec{
 	Name: "SUNIONSTORE", Arity: -3, Since: "1.0.0", Group: "set",
-	Flags: Write, Retry: RetryUnsafe,
+	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Stores what SUnion returns at dest, and returns how many members that are.",
 	Syntax:  "dest keys...", Reply: "integer",

@@ -101,7 +101,10 @@ func (r *Request) infer() {
 	i := b.at - r.spec.words
 	switch {
 	case b.keyword != "":
-		if i = r.find(b.keyword, 0); i < 0 {
+		// Between the fixed arguments and the keys: a group or a stream may
+		// have the word as its name.
+		i = r.find(b.keyword, r.spec.Keys.First-r.spec.words)
+		if end := r.find(r.spec.Keys.Keyword, r.spec.Keys.First-r.spec.words); i < 0 || (end >= 0 && i > end) {
 			return
 		}
 		i++

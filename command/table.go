@@ -89,8 +89,10 @@ func resolve(name string, args []any) (*Spec, []any) {
 	i := sort.Search(len(specs), func(i int) bool { return specs[i].Name >= name+" " })
 	container := i < len(specs) && strings.HasPrefix(specs[i].Name, name+" ")
 	if container && len(args) > 0 {
-		if sub, ok := args[0].(string); ok {
-			if s, ok := Lookup(name + " " + sub); ok {
+		// Whatever type the second word has: CONFIG SET must be known as such,
+		// for its arguments are secret.
+		if sub, ok := argOf(args[0]); ok && sub.kind == argString {
+			if s, ok := Lookup(name + " " + sub.s); ok {
 				return s, args[1:]
 			}
 		}

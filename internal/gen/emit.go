@@ -74,7 +74,7 @@ func comment(text string) string {
 }
 
 var goTypes = map[string]string{
-	"key": "string", "str": "string", "value": "string", "int": "int64", "uint": "uint64", "float": "float64",
+	"key": "string", "str": "string", "name": "string", "value": "string", "int": "int64", "uint": "uint64", "float": "float64",
 	"bit": "bool", "ms": "time.Duration", "span": "time.Duration", "ttl": "time.Duration", "time": "time.Time",
 	"block": "time.Duration", "blockms": "time.Duration", "arg": "Arg",
 	"Pair": "Pair", "Z": "Z", "From": "From", "Side": "Side", "Place": "Place", "BitOperation": "BitOperation",

@@ -243,6 +243,8 @@ func addSingle(p param, blob bool) string {
 			return fmt.Sprintf("r.Add(Bytes(%s))\n", p.name)
 		}
 		return fmt.Sprintf("r.Add(Str(%s))\n", p.name)
+	case "name":
+		return fmt.Sprintf("r.plain(%s, %q)\n", p.name, p.name)
 	case "int", "uint", "float":
 		return fmt.Sprintf("r.Add(%s(%s))\n", strings.ToUpper(p.typ[:1])+p.typ[1:], p.name)
 	case "arg":

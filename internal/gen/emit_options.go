@@ -92,6 +92,8 @@ func makeOption(w *word) string {
 		return fmt.Sprintf("millisOption(%q, w.%s)", w.name, p.name)
 	case p.typ == "block":
 		return fmt.Sprintf("blockOption(%q, w.%s)", w.name, p.name)
+	case p.typ == "name":
+		return fmt.Sprintf("plainOption(%q, w.%s)", w.name, p.name)
 	case p.kind == many:
 		return fmt.Sprintf("floatsOption(%q, w.%s)", w.name, p.name)
 	}
@@ -142,5 +144,28 @@ func aliasesFile(t *table) string {
 		b.WriteString(comment(w.doc))
 		fmt.Fprintf(&b, "func %s(%s) command.%s { return command.%s(%s) }\n\n", w.name, declare(args, false), wordType(w), w.name, pass(args))
 	}
+	b.WriteString(argumentAliases)
 	return fileOf("redisx", b.String())
 }
+
+// argumentAliases are the types that arguments of methods have.
+const argumentAliases = `
+// What methods take as arguments, as in package command.
+type (
+	// Pair is a name and its value, such as a field of a hash.
+	Pair = command.Pair
+	// Z is a member of a sorted set with its score.
+	Z = command.Z
+	// From says where to read a stream on.
+	From = command.From
+)
+
+// The ends of a list.
+const (
+	Left  = command.Left
+	Right = command.Right
+)
+
+// KV returns a Pair.
+func KV(key, value string) Pair { return command.KV(key, value) }
+`

@@ -51,7 +51,7 @@ func Untyped(name string, args ...any) Cmd[resp3.Value] {
 	r.spec, args = resolve(name, args)
 	r.grow(len(args))
 	for i, a := range args {
-		arg, ok := argOf(a)
+		arg, ok := ArgOf(a)
 		if !ok {
 			r.wrong(fmt.Sprintf("argument %d", i+r.spec.words), fmt.Sprintf("type %T is neither string, []byte, integer, float nor bool", a))
 		}
@@ -91,7 +91,7 @@ func resolve(name string, args []any) (*Spec, []any) {
 	if container && len(args) > 0 {
 		// Whatever type the second word has: CONFIG SET must be known as such,
 		// for its arguments are secret.
-		if sub, ok := argOf(args[0]); ok && sub.kind == argString {
+		if sub, ok := ArgOf(args[0]); ok && sub.kind == argString {
 			if s, ok := Lookup(name + " " + sub.s); ok {
 				return s, args[1:]
 			}
@@ -100,7 +100,9 @@ func resolve(name string, args []any) (*Spec, []any) {
 	return NewSpec(Spec{Name: name}), args
 }
 
-func argOf(a any) (Arg, bool) {
+// ArgOf returns a as an argument, or false when it is of a type that commands
+// do not carry: neither string, []byte, integer, float nor bool.
+func ArgOf(a any) (Arg, bool) {
 	switch a := a.(type) {
 	case string:
 		return Str(a), true

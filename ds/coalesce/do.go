@@ -33,10 +33,11 @@ func Forget(ctx context.Context, d command.Doer, name string, opts ...Option) er
 }
 
 func doer(d command.Doer, name string, opts []Option) (*filler, error) {
-	o, err := optionsOf(opts)
-	if err != nil {
+	f := &filler{d: d}
+	if err := f.set(opts); err != nil {
 		return nil, err
 	}
-	prefix := keys.Prefix(o.namespace, "coalesce", name)
-	return &filler{d: d, options: o, key: prefix + "value", side: prefix + "fill", ttl: o.keep}, nil
+	prefix := keys.Prefix(f.namespace, "coalesce", name)
+	f.key, f.side, f.ttl = prefix+"value", prefix+"fill", f.keep
+	return f, nil
 }

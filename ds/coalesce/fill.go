@@ -36,14 +36,14 @@ var invalidateScript = command.NewScript(invalidateSource)
 // *CodecError, *OverloadError, *OptionError, and those of the client.
 func Fill[T any](ctx context.Context, d command.Doer, key string, ttl time.Duration, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
 	var zero T
-	o, err := optionsOf(opts)
-	if err != nil {
+	f := &filler{d: d, ttl: ttl, key: key}
+	if err := f.set(opts); err != nil {
 		return zero, err
 	}
 	if ttl < time.Millisecond {
 		return zero, &OptionError{"ttl", fmt.Sprintf("is %v, want at least 1ms", ttl)}
 	}
-	return fill(ctx, &filler{d: d, options: o, ttl: ttl, key: key}, fn)
+	return fill(ctx, f, fn)
 }
 
 // Invalidate drops the value of key and refuses the computes under way: what
@@ -53,11 +53,11 @@ func Fill[T any](ctx context.Context, d command.Doer, key string, ttl time.Durat
 // It may be repeated. Unless command.SafeToRetry clears an error, it may have
 // happened. Only options In and those with no meaning here are looked at.
 func Invalidate(ctx context.Context, d command.Doer, key string, opts ...Option) error {
-	o, err := optionsOf(opts)
-	if err != nil {
+	f := &filler{d: d, key: key}
+	if err := f.set(opts); err != nil {
 		return err
 	}
-	return (&filler{d: d, options: o, key: key}).invalidate(ctx)
+	return f.invalidate(ctx)
 }
 
 // filler is one call of Fill.
@@ -85,6 +85,9 @@ type outcome struct {
 	// fresh: data was the value, or what a compute made that began, at some
 	// moment not before this.
 	fresh time.Time
+	// unstored: the server did not take data, and why. Not the flight's error,
+	// which may be a StoreError, too: of another key that fn has asked for.
+	unstored *StoreError
 }
 
 // fill is the loop of one caller. A caller never takes a result that may be
@@ -99,7 +102,38 @@ type outcome struct {
 // refuse: the fill is not A's any more.
 func fill[T any](ctx context.Context, f *filler, fn func(ctx context.Context) (T, error)) (T, error) {
 	var zero T
-	f.encode = func(ctx context.Context) ([]byte, error) {
+	came := time.Now()
+	v, err := get[T](ctx, f)
+	if !errors.Is(err, command.Nil) {
+		return v, err
+	}
+	group, err := f.groupOf(f.d)
+	if err != nil {
+		return zero, err
+	}
+	f.encode = encoder(f, fn)
+	for {
+		out, err := f.fly(ctx, group)
+		if err != nil {
+			return zero, err
+		}
+		stale := came.After(out.fresh)
+		if out.unstored != nil {
+			return late[T](f, out, stale)
+		}
+		if !stale {
+			return decode[T](f, out.data)
+		}
+		came = time.Now()
+		if v, err := get[T](ctx, f); !errors.Is(err, command.Nil) {
+			return v, err
+		}
+	}
+}
+
+// encoder returns the compute, with its result as text.
+func encoder[T any](f *filler, fn func(ctx context.Context) (T, error)) func(ctx context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
 		v, err := fn(ctx)
 		if err != nil {
 			return nil, err
@@ -110,35 +144,12 @@ func fill[T any](ctx context.Context, f *filler, fn func(ctx context.Context) (T
 		}
 		return data, nil
 	}
-	group, err := f.groupOf(f.d)
-	if err != nil {
-		return zero, err
-	}
-	for {
-		came := time.Now()
-		v, err := get[T](ctx, f)
-		if !errors.Is(err, command.Nil) {
-			return v, err
-		}
-		out, err := f.fly(ctx, group)
-		stale := came.After(out.fresh)
-		var unstored *StoreError
-		if errors.As(err, &unstored) {
-			return late[T](f, out, unstored, stale)
-		}
-		if err != nil {
-			return zero, err
-		}
-		if !stale {
-			return decode[T](f, out.data)
-		}
-	}
 }
 
 // late returns what is left of a compute that could not be stored.
-func late[T any](f *filler, out outcome, e *StoreError, stale bool) (T, error) {
+func late[T any](f *filler, out outcome, stale bool) (T, error) {
 	var zero T
-	own := *e // the error in the flight is shared
+	own := *out.unstored // which is shared
 	if stale {
 		return zero, &own
 	}

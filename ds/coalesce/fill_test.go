@@ -285,6 +285,21 @@ func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfAComputeInsideAComputeStaysItsOwn(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	v, err := coalesce.Fill(t.Context(), cs[0], "outer", time.Minute, func(ctx context.Context) (int, error) {
+		return coalesce.Fill(ctx, cs[0], "inner", time.Minute, func(context.Context) (int, error) {
+			text(t, cs[0], "CONFIG", "SET", "maxmemory", "1")
+			return 5, nil
+		})
+	})
+	var e *coalesce.StoreError
+	if v != 0 || !errors.As(err, &e) || e.Key != "inner" {
+		t.Errorf("got %d, %v; want the error of inner, as the compute returned it", v, err)
+	}
+}
+
 func TestWrongArgumentsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -48,7 +48,7 @@ func (f *filler) run(ctx context.Context) (outcome, error) {
 			return outcome{}, err
 		}
 		if a.code == answerValue {
-			return outcome{a.data, sent}, nil
+			return outcome{data: a.data, fresh: sent}, nil
 		}
 		var out outcome
 		out, lost, err = f.compute(ctx, token, sent)
@@ -120,16 +120,16 @@ func (f *filler) compute(ctx context.Context, token string, sent time.Time) (out
 	a, err := command.RunScript(ctx, f.d, storeScript, decodeAnswer, []string{f.key, f.fillKey()},
 		command.Str(token), command.Bytes(data), command.Int(f.life(f.ttl).Milliseconds()))
 	if err != nil {
-		return outcome{data, sent}, nil, &StoreError{Key: f.key, Err: err}
+		return outcome{data: data, fresh: sent, unstored: &StoreError{Key: f.key, Err: err}}, nil, nil
 	}
 	ended = true
 	switch a.code {
 	case answerNo:
 		return outcome{}, &LostError{Key: f.key, Reason: string(hold.Gone)}, nil
 	case answerValue:
-		return outcome{a.data, stored}, nil, nil
+		return outcome{data: a.data, fresh: stored}, nil, nil
 	}
-	return outcome{data, stored}, nil, nil
+	return outcome{data: data, fresh: stored}, nil, nil
 }
 
 func (f *filler) renew(ctx context.Context, token string) error {

@@ -77,22 +77,23 @@ type plainJSON struct{}
 func (plainJSON) Encode(v any) ([]byte, error)    { return json.Marshal(v) }
 func (plainJSON) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-func optionsOf(opts []Option) (options, error) {
-	o := options{lease: DefaultLease, keep: DefaultKeep, codec: plainJSON{}}
+// set sets the defaults and then what opts say.
+func (o *options) set(opts []Option) error {
+	*o = options{lease: DefaultLease, keep: DefaultKeep, codec: plainJSON{}}
 	for _, opt := range opts {
-		opt(&o)
+		opt(o)
 	}
 	switch {
 	case o.lease < MinLease:
-		return o, &OptionError{"lease", fmt.Sprintf("is %v, want at least %v", o.lease, MinLease)}
+		return &OptionError{"lease", fmt.Sprintf("is %v, want at least %v", o.lease, MinLease)}
 	case o.keep < time.Millisecond:
-		return o, &OptionError{"keep", fmt.Sprintf("is %v, want at least 1ms", o.keep)}
+		return &OptionError{"keep", fmt.Sprintf("is %v, want at least 1ms", o.keep)}
 	case !(o.jitter >= 0 && o.jitter < 1):
-		return o, &OptionError{"jitter", fmt.Sprintf("is %v, want at least 0 and below 1", o.jitter)}
+		return &OptionError{"jitter", fmt.Sprintf("is %v, want at least 0 and below 1", o.jitter)}
 	case o.codec == nil:
-		return o, &OptionError{"codec", "is nil"}
+		return &OptionError{"codec", "is nil"}
 	}
-	return o, nil
+	return nil
 }
 
 // life returns for how long one value is stored.

@@ -22,7 +22,8 @@ import (
 // When ctx ends first, the error is a *HeldError with the cause of ctx in it if
 // somebody else was seen to hold the lease, and wraps the cause in any case. It
 // is ErrReentrant where ctx comes from a lease of the same name that is still
-// held, an *UnsafeServerError where the server may evict keys, and otherwise
+// held, an *UnsafeServerError where the server may evict keys, a *LostError
+// where the grant took so long on its way that it came too late, and otherwise
 // what the server or the connection said. Whatever the error, the lease is not
 // held; where its request may have been granted unseen, that grant is released
 // in the background, and lapses after the TTL if that fails, too.

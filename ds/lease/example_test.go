@@ -4,51 +4,49 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
-	"time"
+	"os"
+	"testing"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
-	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
-// exampleServer starts a server for an example, which has no *testing.T to do
-// it with. Without one on the machine it ends the test binary, loudly.
-func exampleServer() (client *redisx.Client, done func()) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	s, err := servers.Launch(ctx, servers.Options{})
-	if err != nil {
-		log.Fatalf("the examples need a redis-server: %v", err)
-	}
-	client, err = redisx.Connect(ctx, s.URL())
-	if err != nil {
-		s.Close()
-		log.Fatal(err)
-	}
-	return client, func() { client.Close(); s.Close() }
-}
+// The examples have no "Output:" comment, because go test would then run them
+// without a way to give them a server, or to pass over them where there is
+// none. TestExamples runs them and knows what they print.
+
+// url is where the examples connect to.
+var url = "redis://127.0.0.1:6379"
 
 func ExampleWith() {
-	client, done := exampleServer()
-	defer done()
 	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
 
-	err := lease.With(ctx, client, "invoice:42", func(ctx context.Context, l *lease.Lease) error {
+	err = lease.With(ctx, client, "invoice:42", func(ctx context.Context, l *lease.Lease) error {
 		// ctx ends when the lease is lost. Outside of Redis, pass l.Token() on.
-		_, err := l.Do(ctx, command.Untyped("SET", "invoice:42:state", "sent").Request())
+		_, err := l.Do(ctx, command.Set("invoice:42:state", "sent").Request())
 		return err
 	})
 	state, _ := client.Get(ctx, "invoice:42:state")
 	fmt.Println(state, err)
-	// Output: sent <nil>
+	// Prints: sent <nil>
 }
 
 func ExampleTryAcquire() {
-	client, done := exampleServer()
-	defer done()
 	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
 
 	l, err := lease.Acquire(ctx, client, "cron", lease.Owner("web-1"))
 	if err != nil {
@@ -61,19 +59,22 @@ func ExampleTryAcquire() {
 	if errors.As(err, &held) {
 		fmt.Println("held by", held.Owner)
 	}
-	// Output: held by web-1
+	// Prints: held by web-1
 }
 
 func ExampleLease_Do() {
-	client, done := exampleServer()
-	defer done()
 	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
 
 	old, err := lease.Acquire(ctx, client, "report")
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The lease goes to somebody else, as after a pause beyond its TTL.
+	// The lease goes to somebody else, as it does after a pause beyond its TTL.
 	if err := old.Release(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -83,7 +84,43 @@ func ExampleLease_Do() {
 	}
 	defer next.Release(ctx)
 
-	_, err = old.Do(ctx, command.Untyped("SET", "report:state", "stale").Request())
-	fmt.Println(errors.Is(err, lease.ErrFenced), next.Token() > old.Token())
-	// Output: true true
+	_, err = old.Do(ctx, command.Set("report:state", "stale").Request())
+	fmt.Println("refused:", errors.Is(err, lease.ErrFenced))
+	// Prints: refused: true
+}
+
+func TestExamples(t *testing.T) {
+	url = serverstest.Start(t).URL()
+	for _, e := range []struct {
+		name, prints string
+		run          func()
+	}{
+		{"With", "sent <nil>\n", ExampleWith},
+		{"TryAcquire", "held by web-1\n", ExampleTryAcquire},
+		{"Lease_Do", "refused: true\n", ExampleLease_Do},
+	} {
+		if got := printed(t, e.run); got != e.prints {
+			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
+		}
+	}
+}
+
+// printed runs f and returns what it wrote to the standard output.
+func printed(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	func() {
+		defer func() { os.Stdout = stdout; w.Close() }()
+		f()
+	}()
+	out, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }

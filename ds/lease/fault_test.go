@@ -36,7 +36,7 @@ func raceReleaseAndRenew(t *testing.T, c *redisx.Client, n int) (left, renewals 
 		wg.Go(func() {
 			name := fmt.Sprintf("job:%d", w)
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-				l, err := lease.Acquire(context.Background(), f, name, lease.TTL(ttl))
+				l, err := acquireInTime(f, name, lease.TTL(ttl))
 				if err != nil {
 					t.Errorf("Acquire: %v", err)
 					return
@@ -191,6 +191,43 @@ func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
 	release(t, l)
 }
 
+func TestTheWindowStartsBeforeTheRequest(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	release(t, acquire(t, f, "job"))
+	const ttl, slow = time.Second, 300 * time.Millisecond
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.AcquireDigest()) {
+			time.Sleep(slow)
+		}
+		return nil, nil
+	})
+	l := acquire(t, f, "job", lease.TTL(ttl))
+	if r := l.Remaining(); r > ttl*9/10-slow {
+		t.Errorf("a request that took %v left %v of trust, want %v at most", slow, r, ttl*9/10-slow)
+	}
+	release(t, l)
+}
+
+func TestAGrantThatCameTooLateIsNoLease(t *testing.T) {
+	t.Parallel()
+	f := &faulty{Client: start(t)}
+	release(t, acquire(t, f, "job"))
+	f.setFail(func(r command.Request) (error, error) {
+		if is(r, lease.AcquireDigest()) {
+			time.Sleep(60 * time.Millisecond)
+		}
+		return nil, nil
+	})
+	l, err := lease.Acquire(t.Context(), f, "job", lease.TTL(60*time.Millisecond))
+	if l != nil || !errors.Is(err, lease.ErrLost) {
+		t.Errorf("Acquire: %v, %v; want ErrLost", l, err)
+	}
+	eventually(t, 40*time.Millisecond, "its release", func() bool {
+		return number(t, f.Client, "EXISTS", first(lease.Keys("job"))) == 0
+	})
+}
+
 func second(_, b string) string { return b }
 
 func TestAnUnseenGrantIsReleased(t *testing.T) {
@@ -314,6 +351,7 @@ func TestWaitersWakeOnRelease(t *testing.T) {
 	a, b := connect(t, s), connect(t, s)
 	n := rounds(200, 2000)
 	took := make([]time.Duration, 0, n)
+	lag := machineLag(t)
 	for range n {
 		held := acquire(t, a, "job", lease.TTL(time.Minute))
 		got := make(chan time.Time, 1)
@@ -333,10 +371,11 @@ func TestWaitersWakeOnRelease(t *testing.T) {
 		took = append(took, (<-got).Sub(begin))
 		wg.Wait()
 	}
+	worst := lag()
 	slices.Sort(took)
-	t.Logf("woken after a release: p50 %v, p99 %v, max %v of %d", took[n/2], took[n*99/100], took[n-1], n)
-	if took[n-1] > 50*time.Millisecond {
-		t.Errorf("a waiter woke %v after the release, want at most 50 ms", took[n-1])
+	t.Logf("woken after a release: p50 %v, p99 %v, max %v of %d; the machine itself was late by up to %v", took[n/2], took[n*99/100], took[n-1], n, worst)
+	if over := took[n-1] - 2*worst; over > 50*time.Millisecond {
+		t.Errorf("a waiter woke %v after the release and the machine could run it, want at most 50 ms", over)
 	}
 }
 
@@ -356,6 +395,30 @@ func TestWaitersGetALeaseThatLapses(t *testing.T) {
 	release(t, l)
 }
 
+// machineLag watches by how much timers run late for anyone, until the function
+// it returns is called, which tells the worst. What nobody on this machine
+// could have met is not held against the code under test.
+func machineLag(t *testing.T) func() time.Duration {
+	stop := make(chan struct{})
+	var worst time.Duration
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		const nap = time.Millisecond
+		for {
+			begin := time.Now()
+			select {
+			case <-stop:
+				return
+			case <-time.After(nap):
+				worst = max(worst, time.Since(begin)-nap)
+			}
+		}
+	})
+	end := sync.OnceValue(func() time.Duration { close(stop); wg.Wait(); return worst })
+	t.Cleanup(func() { end() })
+	return end
+}
+
 // TestCancelledAtAnyTime is the lease's part of XX2: calls return at once, and
 // leave nothing but what lapses.
 func TestCancelledAtAnyTime(t *testing.T) {
@@ -366,6 +429,7 @@ func TestCancelledAtAnyTime(t *testing.T) {
 	var next, granted, cancelled atomic.Int64
 	var mu sync.Mutex
 	var late []time.Duration
+	lag := machineLag(t)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -392,11 +456,13 @@ func TestCancelledAtAnyTime(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	worst := lag()
 	slices.Sort(late)
-	t.Logf("XX2: %d calls, %d granted, %d cancelled; return after the deadline: p50 %v, p99.9 %v, max %v",
-		n, granted.Load(), cancelled.Load(), late[n/2], late[n-1-n/1000], late[n-1])
-	if over := late[n-1]; over > 20*time.Millisecond {
-		t.Errorf("a call returned %v after its context had ended, want at most 20 ms", over)
+	t.Logf("XX2: %d calls, %d granted, %d with an error; return after the deadline: p50 %v, p99.9 %v, max %v; the machine itself was late by up to %v",
+		n, granted.Load(), cancelled.Load(), late[n/2], late[n-1-n/1000], late[n-1], worst)
+	// Twice: once for the timer of the context, once for the goroutine it wakes.
+	if over := late[n-1] - 2*worst; over > 20*time.Millisecond {
+		t.Errorf("a call returned %v after its context had ended and the machine could run it, want at most 20 ms", over)
 	}
 	for _, k := range cmd(t, c, "KEYS", "*").Elems() {
 		if ttl := number(t, c, "PTTL", k.Text()); ttl == -1 {

@@ -2,7 +2,6 @@ package intent
 
 import (
 	"context"
-	"errors"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
@@ -21,13 +20,5 @@ import (
 // All options of package lease are taken. Inside fn, a lock of the same name is
 // lease.ErrReentrant.
 func LeaseLock(ctx context.Context, d command.Doer, name string, fn func(ctx context.Context) error, opts ...lease.Option) error {
-	return lease.With(ctx, d, name, func(ctx context.Context, _ *lease.Lease) error {
-		err := fn(ctx)
-		// Asked here, before the release: that one may get no answer, and then
-		// says nothing of a loss.
-		if cause := context.Cause(ctx); errors.Is(cause, lease.ErrLost) && !errors.Is(err, lease.ErrLost) {
-			err = errors.Join(err, cause)
-		}
-		return err
-	}, opts...)
+	return lease.With(ctx, d, name, func(ctx context.Context, _ *lease.Lease) error { return fn(ctx) }, opts...)
 }

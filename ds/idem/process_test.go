@@ -46,7 +46,7 @@ func TestManyProcessesRunOnce(t *testing.T) {
 	t.Logf("%d callers in %d processes: fn ran once, %d different answer(s), all answered %v after the start", processes*callers, processes, len(answers), took)
 }
 
-const crashTTL = 500 * time.Millisecond
+const crashTTL = time.Second
 
 // TestRunnerIsKilled is scenario ID2 for the policies Fail and Rerun. The
 // second caller waits already when the runner dies.

@@ -309,7 +309,7 @@ func TestNoWait(t *testing.T) {
 func TestWaiterGetsTheResult(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
-	run := startRun(t, c, idem.TTL(200*time.Millisecond))
+	run := startRun(t, c, idem.TTL(500*time.Millisecond))
 	var wg sync.WaitGroup
 	var answered atomic.Int64
 	for range 20 {
@@ -321,8 +321,8 @@ func TestWaiterGetsTheResult(t *testing.T) {
 			answered.Add(1)
 		})
 	}
-	// Five TTLs: the renewals keep both the key and the waiters.
-	timer := time.NewTimer(time.Second)
+	// Four TTLs: the renewals keep both the key and the waiters.
+	timer := time.NewTimer(2 * time.Second)
 	defer timer.Stop()
 	<-timer.C
 	if n := answered.Load(); n != 0 || run.ctx.Err() != nil {
@@ -362,7 +362,7 @@ func TestWaiterLeavesWithItsContext(t *testing.T) {
 	defer cancel()
 	_, err := idem.Run(ctx, c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil })
 	deadline, _ := ctx.Deadline()
-	if late := time.Since(deadline); late > 50*time.Millisecond {
+	if late := time.Since(deadline); late > 250*time.Millisecond {
 		t.Errorf("the waiter left %v after its context", late)
 	}
 	if !errors.Is(err, idem.ErrInProgress) || !errors.Is(err, bored) {

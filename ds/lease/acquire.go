@@ -63,8 +63,15 @@ func With(ctx context.Context, d command.Doer, name string, fn func(ctx context.
 		return err
 	}
 	defer func() {
-		if released := l.Release(ctx); errors.Is(released, ErrLost) && !errors.Is(err, ErrLost) {
-			err = errors.Join(err, released)
+		// Asked before the release: that one may get no answer, and then says
+		// nothing of a loss. fn may have released the lease itself.
+		cause := context.Cause(l.Context())
+		released := l.Release(ctx)
+		for _, lost := range []error{cause, released} {
+			var e *LostError
+			if errors.As(lost, &e) && e.Reason != string(hold.Released) && !errors.Is(err, ErrLost) {
+				err = errors.Join(err, lost)
+			}
 		}
 	}()
 	return fn(l.Context(), l)

@@ -132,24 +132,10 @@ func (f *feed[T]) deliver(ctx context.Context) bool {
 }
 
 func (f *feed[T]) end() {
-	f.c.handBack(f.ready)
-	f.c.end()
-}
-
-// handBack releases what nobody began with. What fails is not tried again: its
-// deadline does the same, later.
-func (c *consumer) handBack(ds []*delivery) {
-	ctx, cancel := context.WithTimeout(c.base, partTime)
+	ctx, cancel := f.c.goodbye()
 	defer cancel()
-	for len(ds) > 0 {
-		n := min(len(ds), maxBatch)
-		for _, err := range c.release(ctx, ds[:n]) {
-			if err != nil {
-				c.cfg.onError(err)
-			}
-		}
-		ds = ds[n:]
-	}
+	f.c.handBack(ctx, f.ready)
+	f.c.end(ctx)
 }
 
 // pacer spaces the rounds of a fetching loop: it pauses after failures and

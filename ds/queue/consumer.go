@@ -20,8 +20,11 @@ const (
 	// lingerTime is how much longer than its context a claim waits for its
 	// answer, so that what it took can be handed back.
 	lingerTime = 25 * time.Millisecond
-	// partTime bounds the calls by which a consumer says goodbye.
-	partTime = 2 * time.Second
+	// Saying goodbye may take many times what the slowest claim took, within
+	// these: who has ended a loop must not wait for a server that is away.
+	goodbyes     = 50
+	shortGoodbye = 40 * time.Millisecond
+	longGoodbye  = 2 * time.Second
 	// goneTime is how long a consumer without deliveries is silent before
 	// others forget it; a living one speaks every few seconds.
 	goneTime = time.Minute
@@ -45,6 +48,7 @@ type consumer struct {
 	lapses int                    // those that left open without the server's word
 	hold   *hold.Hold             // the trust window of all in open
 	unhear func() bool            // stops listening for the end of hold
+	slow   time.Duration          // what the slowest claim took
 	ended  bool
 	freed  chan struct{} // has an element when open has shrunk
 }
@@ -112,6 +116,9 @@ func (c *consumer) claim(ctx context.Context, n int) (got taken, err error) {
 	if err != nil {
 		return taken{}, c.core.failed("claim", err)
 	}
+	c.mu.Lock()
+	c.slow = max(c.slow, time.Since(sent))
+	c.mu.Unlock()
 	c.admit(got.jobs, sent)
 	return got, nil
 }
@@ -327,16 +334,35 @@ func (c *consumer) count() int {
 	return len(c.open)
 }
 
-// end says goodbye. What is still open keeps the time that it has, without
-// heartbeats.
-func (c *consumer) end() {
+// goodbye returns the context for the last calls.
+func (c *consumer) goodbye() (context.Context, context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return context.WithTimeout(c.base, min(max(goodbyes*c.slow, shortGoodbye), longGoodbye))
+}
+
+// handBack releases what nobody began with. What fails is not tried again: its
+// deadline does the same, later.
+func (c *consumer) handBack(ctx context.Context, ds []*delivery) {
+	for len(ds) > 0 {
+		n := min(len(ds), maxBatch)
+		for _, err := range c.release(ctx, ds[:n]) {
+			if err != nil {
+				c.cfg.onError(err)
+			}
+		}
+		ds = ds[n:]
+	}
+}
+
+// end takes the consumer out of the group. What is still open keeps the time
+// that it has, without heartbeats.
+func (c *consumer) end(ctx context.Context) {
 	c.mu.Lock()
 	c.ended = true
 	none := len(c.open) == 0 && c.lapses == 0
 	c.mu.Unlock()
 	c.stopIfDone()
-	ctx, cancel := context.WithTimeout(c.base, partTime)
-	defer cancel()
 	k, known := c.core.keys, int64(0)
 	if none {
 		known = 1

@@ -61,7 +61,7 @@ func (d *delivery) to(next state) {
 	case held:
 		ok = next != held
 	case lapsed:
-		ok = next == settling || next == stale
+		ok = next == settling
 	case settling:
 		ok = next != settling
 	}

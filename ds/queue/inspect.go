@@ -18,7 +18,7 @@ type Stats struct {
 	Delayed   int64 // due again later, or handed back
 	Dead      int64 // dead letters
 	Lost      int64 // jobs whose stream entry somebody deleted under a delivery, ever
-	Consumers int64 // members of the group, dead ones for a while included
+	Consumers int64 // consumers that have had a delivery, dead ones for a minute or two included
 }
 
 // Stats counts the queue's jobs.

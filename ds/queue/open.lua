@@ -1,7 +1,9 @@
+#!lua flags=allow-oom
 -- open: make sure that the queue and its one group exist.
 -- KEYS[1] {p}jobs   KEYS[2] {p}meta
 -- ARGV[1] schema    ARGV[2] group
 -- returns {schema of the queue, group of the queue}: the caller's, or it must stop
+-- It may run out of memory's bounds: a full server is emptied by consumers that come.
 local schema = redis.call('HGET', KEYS[2], 'schema') or ARGV[1]
 local group = redis.call('HGET', KEYS[2], 'group') or ARGV[2]
 if schema == ARGV[1] and group == ARGV[2] then

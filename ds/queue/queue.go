@@ -26,6 +26,7 @@ type core struct {
 	name string
 	keys keyset
 	cfg  config
+	bad  error       // what is wrong with cfg
 	safe atomic.Bool // the server was found not to evict
 }
 
@@ -35,6 +36,7 @@ type core struct {
 // queue; Consume and Work take more.
 func New[T any](d command.Doer, name string, opts ...Option) *Queue[T] {
 	q := &Queue[T]{core: core{d: d, name: name, cfg: defaults().with(opts)}}
+	q.core.bad = q.core.cfg.check()
 	q.core.keys = newKeyset(keys.Prefix(q.core.cfg.namespace, "queue", name))
 	return q
 }
@@ -44,6 +46,9 @@ func New[T any](d command.Doer, name string, opts ...Option) *Queue[T] {
 // tells whether it is sure not to be; otherwise it may be in the queue, and
 // enqueueing again may make two of it. Nothing is sent twice by itself.
 func (q *Queue[T]) Enqueue(ctx context.Context, v T) (id string, err error) {
+	if q.core.bad != nil {
+		return "", q.core.bad
+	}
 	payload, err := q.core.cfg.codec.Encode(v)
 	if err != nil {
 		return "", fmt.Errorf("queue: %s: encode: %w", q.core.name, err)
@@ -60,6 +65,9 @@ func (q *Queue[T]) Enqueue(ctx context.Context, v T) (id string, err error) {
 // are known to be in the queue: all of them, or those before the step that
 // failed. For that step see Enqueue.
 func (q *Queue[T]) EnqueueMany(ctx context.Context, vs []T) (ids []string, err error) {
+	if q.core.bad != nil {
+		return nil, q.core.bad
+	}
 	payloads := make([][]byte, len(vs))
 	for i, v := range vs {
 		if payloads[i], err = q.core.cfg.codec.Encode(v); err != nil {
@@ -114,8 +122,8 @@ func (c *core) ready(ctx context.Context) error {
 	if c.safe.Load() {
 		return nil
 	}
-	if err := c.cfg.check(); err != nil {
-		return err
+	if c.bad != nil {
+		return c.bad
 	}
 	if !c.cfg.allowEviction {
 		if err := evict.Check(ctx, c.d); err != nil {

@@ -8,8 +8,12 @@ import (
 	"github.com/redisx/redisx/command"
 )
 
-// maxCause bounds the text that a dead letter keeps of why.
-const maxCause = 8 << 10
+const (
+	// maxCause bounds the text that a dead letter keeps of why.
+	maxCause = 8 << 10
+	// settleTime bounds one try to settle what a handler has done.
+	settleTime = 2 * time.Second
+)
 
 // call runs a script on deliveries: group, consumer, more, and then id and
 // attempt of each. It returns a code for each.
@@ -180,7 +184,7 @@ func (c *consumer) stopIfDone() {
 // takes it once, from this delivery.
 func (c *consumer) insist(d *delivery, settle func(context.Context) error) {
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		ctx, cancel := context.WithTimeout(c.base, min(c.cfg.visibility, partTime))
+		ctx, cancel := context.WithTimeout(c.base, min(c.cfg.visibility, settleTime))
 		err := settle(ctx)
 		cancel()
 		if err == nil {

@@ -77,7 +77,6 @@ type work[T any] struct {
 }
 
 func (w *work[T]) run(ctx context.Context) {
-	defer w.c.end()
 	w.lookedAt = time.Now()
 	w.acker.Go(w.ackLoop)
 	for range w.c.cfg.concurrency {
@@ -94,10 +93,15 @@ func (w *work[T]) run(ctx context.Context) {
 		}
 	}
 	close(w.jobs)
-	w.c.handBack(back)
+	soon, cancel := w.c.goodbye()
+	w.c.handBack(soon, back)
+	cancel()
 	w.handlers.Wait()
 	close(w.acks)
 	w.acker.Wait()
+	soon, cancel = w.c.goodbye()
+	defer cancel()
+	w.c.end(soon)
 }
 
 func (w *work[T]) fetchLoop(ctx context.Context) {
@@ -251,7 +255,7 @@ func (w *work[T]) ackLoop() {
 // that fail alone do not hold up the others for longer than they are ours.
 func (w *work[T]) ackAll(batch []*delivery) {
 	slices.SortFunc(batch, func(a, b *delivery) int { return compareIDs(a.id, b.id) })
-	ctx, cancel := context.WithTimeout(w.c.base, min(w.c.cfg.visibility, partTime))
+	ctx, cancel := context.WithTimeout(w.c.base, min(w.c.cfg.visibility, settleTime))
 	errs := w.c.ack(ctx, batch)
 	cancel()
 	for i, err := range errs {

@@ -1,0 +1,101 @@
+package limiter_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"testing"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+// The examples have no "Output:" comment, because go test would then run them
+// without a way to give them a server, or to pass over them where there is
+// none. TestExamples runs them and knows what they print.
+
+// url is where the examples connect to.
+var url = "redis://127.0.0.1:6379"
+
+func ExampleLimiter_Allow() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	logins := limiter.New(client, "10/h", limiter.Burst(2))
+	for range 3 {
+		d, err := logins.Allow(ctx, "login:ada")
+		if err != nil {
+			log.Fatal(err) // nobody could be asked: let pass or not, as you decide
+		}
+		fmt.Println("allowed:", d.Allowed, "remaining:", d.Remaining, "limited:", errors.Is(d.Err(), limiter.ErrLimited))
+	}
+	// Prints:
+	// allowed: true remaining: 1 limited: false
+	// allowed: true remaining: 0 limited: false
+	// allowed: false remaining: 0 limited: true
+}
+
+func ExampleLimiter_AllowN() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	tokens := limiter.New(client, "1000/m")
+	d, err := tokens.AllowN(ctx, "model:ada", 800)
+	fmt.Println(d.Allowed, err)
+	_, err = tokens.AllowN(ctx, "model:ada", 4000)
+	fmt.Println(err)
+	// Prints:
+	// true <nil>
+	// limiter: model:ada: cost 4000 never fits a burst of 1000
+}
+
+func TestExamples(t *testing.T) {
+	url = serverstest.Start(t).URL()
+	for _, e := range []struct {
+		name, prints string
+		run          func()
+	}{
+		{
+			"Limiter_Allow",
+			"allowed: true remaining: 1 limited: false\nallowed: true remaining: 0 limited: false\nallowed: false remaining: 0 limited: true\n",
+			ExampleLimiter_Allow,
+		},
+		{"Limiter_AllowN", "true <nil>\nlimiter: model:ada: cost 4000 never fits a burst of 1000\n", ExampleLimiter_AllowN},
+	} {
+		if got := printed(t, e.run); got != e.prints {
+			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
+		}
+	}
+}
+
+// printed runs f and returns what it wrote to the standard output.
+func printed(t *testing.T, f func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	func() {
+		defer func() { os.Stdout = stdout; w.Close() }()
+		f()
+	}()
+	out, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}

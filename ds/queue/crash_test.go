@@ -1,0 +1,251 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx/ds/queue"
+)
+
+// QU1: workers are killed and replaced all the time, and every job is done.
+func TestEveryJobIsDoneWhateverDies(t *testing.T) {
+	jobs, killEvery := 10_000, time.Second
+	if os.Getenv("REDISX_LONG") == "1" {
+		jobs, killEvery = 100_000, 2*time.Second
+	}
+	const visibility = time.Second
+	s, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(visibility))
+	ids, err := q.EnqueueMany(t.Context(), mails(jobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := workerEnv(visibility, 8, 20*time.Millisecond)
+	workers := make([]*process, 8)
+	for i := range workers {
+		workers[i] = spawn(t, s, "worker", env...)
+	}
+	start := time.Now()
+	kills, inFlight := 0, int64(0)
+	kill := time.NewTicker(killEvery)
+	defer kill.Stop()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for st := stats(t, q); st.Waiting+st.Running+st.Delayed > 0; st = stats(t, q) {
+		if time.Since(start) > 3*time.Minute {
+			t.Fatalf("not empty after %v: %+v", time.Since(start), st)
+		}
+		select {
+		case <-kill.C:
+			i := rand.IntN(len(workers))
+			workers[i].kill()
+			inFlight += workers[i].pending(t, c, "{redisx:queue:email}:jobs", "workers")
+			kills++
+			workers[i] = spawn(t, s, "worker", env...)
+		case <-look.C:
+		}
+	}
+	took := time.Since(start)
+	for _, w := range workers {
+		w.kill()
+	}
+
+	done := map[string]int64{}
+	f := cmd(t, c, "HGETALL", "done").Elems()
+	for i := 0; i+1 < len(f); i += 2 {
+		done[f[i].Text()] = integer(t, f[i+1])
+	}
+	lost, duplicates := 0, int64(0)
+	for _, id := range ids {
+		if done[id] == 0 {
+			lost++
+		}
+		duplicates += max(done[id]-1, 0)
+	}
+	t.Logf("%d jobs in %v, %d kills, %d in flight at them, %d done twice", jobs, took.Round(time.Millisecond), kills, inFlight, duplicates)
+	if lost > 0 {
+		t.Errorf("%d jobs were not done", lost)
+	}
+	if len(done) != jobs {
+		t.Errorf("%d jobs were done, of %d", len(done), jobs)
+	}
+	if duplicates > inFlight {
+		t.Errorf("%d duplicates, and only %d were in flight when workers died", duplicates, inFlight)
+	}
+	if kills < 2 || inFlight == 0 {
+		t.Errorf("%d kills hit %d deliveries: too quiet a run to show anything", kills, inFlight)
+	}
+	if st := stats(t, q); st.Dead != 0 || st.Lost != 0 {
+		t.Errorf("%+v", st)
+	}
+	empty(t, c, "email")
+}
+
+// QU2: a handler may take many times the visibility.
+func TestHeartbeatsKeepALongJob(t *testing.T) {
+	t.Parallel()
+	takes := 3 * time.Second
+	if os.Getenv("REDISX_LONG") == "1" {
+		takes = 10 * time.Second
+	}
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(time.Second))
+	id, err := q.Enqueue(t.Context(), email{To: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rivals, _ := consumer(t, q)
+	ctx, cancel := context.WithCancel(t.Context())
+	deliveries := 0
+	work := func(hctx context.Context, job *queue.Job[email]) error {
+		defer cancel()
+		deliveries++
+		sleep(hctx, takes)
+		p := cmd(t, c, "XPENDING", "{redisx:queue:email}:jobs", "workers", id, id, 1).Elems()
+		if len(p) != 1 {
+			t.Fatalf("%d deliveries pending", len(p))
+		}
+		if n := integer(t, p[0].Elems()[3]); n != 1 {
+			t.Errorf("delivery count %d", n)
+		}
+		return hctx.Err()
+	}
+	// The rival may have been faster.
+	select {
+	case job := <-rivals:
+		if err := work(job.Context(), job); err != nil {
+			t.Error(err)
+		}
+		if err := job.Ack(t.Context()); err != nil {
+			t.Error(err)
+		}
+	default:
+		if err := q.Work(ctx, work); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if deliveries != 1 {
+		t.Errorf("%d deliveries", deliveries)
+	}
+	empty(t, c, "email")
+}
+
+// QU3: what a dead worker held is delivered again in visibility … visibility + 1 s.
+func TestADeadWorkersJobComesBackInTime(t *testing.T) {
+	t.Parallel()
+	const visibility = 1500 * time.Millisecond
+	s, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(visibility))
+	if _, err := q.Enqueue(t.Context(), email{To: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	p := spawn(t, s, "paused", workerEnv(visibility, 1, 0)...)
+	eventually(t, 20*time.Second, "the child takes the job", func() bool {
+		return integer(t, cmd(t, c, "EXISTS", "taken")) == 1
+	})
+	jobs, _ := consumer(t, q) // idle before the death, as others are
+	// The last heartbeat counts: it left at most a third of visibility ago.
+	before := time.Now()
+	p.kill()
+	died := time.Now()
+	job := receive(t, jobs, visibility+2*time.Second)
+	earliest, latest := time.Since(died), time.Since(before)
+	t.Logf("delivered again %v after the death", latest.Round(time.Millisecond))
+	if job.Attempt != 2 {
+		t.Errorf("attempt %d", job.Attempt)
+	}
+	if earliest < visibility/2 || latest > visibility+time.Second {
+		t.Errorf("delivered again after %v, visibility is %v", latest, visibility)
+	}
+	if err := job.Ack(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// QU5: a consumer that was paused past its visibility finds its delivery stale,
+// and the job of the next one unharmed.
+func TestAPausedConsumersAckIsRefused(t *testing.T) {
+	t.Parallel()
+	const visibility = time.Second
+	s, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(visibility))
+	if _, err := q.Enqueue(t.Context(), email{To: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	p := spawn(t, s, "paused", workerEnv(visibility, 1, 0)...)
+	eventually(t, 20*time.Second, "the child takes the job", func() bool {
+		return integer(t, cmd(t, c, "EXISTS", "taken")) == 1
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	jobs, _ := consumer(t, q)
+	job := receive(t, jobs, visibility+2*time.Second)
+	cmd(t, c, "RPUSH", "go", "1")
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	report := cmd(t, c, "LRANGE", "report", 0, -1).Elems()
+	if len(report) != 3 {
+		t.Fatalf("report %v", report)
+	}
+	t.Log(report[2].Text())
+	if report[0].Text() != "true" {
+		t.Error("the paused consumer's context had not ended with ErrStaleDelivery")
+	}
+	if report[1].Text() != "true" {
+		t.Error("the paused consumer's Ack did not return ErrStaleDelivery")
+	}
+	if err := job.Context().Err(); err != nil {
+		t.Errorf("the other consumer's delivery ended: %v", context.Cause(job.Context()))
+	}
+	if job.Attempt != 2 {
+		t.Errorf("attempt %d", job.Attempt)
+	}
+	if err := job.Ack(t.Context()); err != nil {
+		t.Errorf("the other consumer's Ack: %v", err)
+	}
+	if st := stats(t, q); st.Waiting+st.Running+st.Delayed != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// The same within one process, where the window can be watched: the context
+// ends before anyone else may have the job.
+func TestTheContextEndsBeforeTheServerGivesTheJobAway(t *testing.T) {
+	t.Parallel()
+	const visibility = time.Second
+	s, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(visibility))
+	if _, err := q.Enqueue(t.Context(), email{To: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	jobs, _ := consumer(t, q)
+	job := receive(t, jobs, 5*time.Second)
+	if err := s.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	paused := time.Now()
+	<-job.Context().Done()
+	ended := time.Since(paused)
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if ended > visibility {
+		t.Errorf("the context ended %v after the last sign of the server, visibility is %v", ended, visibility)
+	}
+	var stale *queue.StaleError
+	if !errors.As(context.Cause(job.Context()), &stale) || stale.Reason != "expired" || stale.ID != job.ID {
+		t.Errorf("cause %v", context.Cause(job.Context()))
+	}
+	eventually(t, 5*time.Second, "the job is acknowledged late, or somebody else has it", func() bool {
+		err := job.Ack(t.Context())
+		return err == nil || errors.Is(err, queue.ErrStaleDelivery)
+	})
+}

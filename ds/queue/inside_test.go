@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestIDsAreOrderedAsTheServerDoes(t *testing.T) {
+	t.Parallel()
+	want := []string{"0-1", "0-2", "0-10", "9-0", "10-0", "10-9", "1795430848683-1", "1795430848683-12", "1795430848684-0"}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, compareIDs)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestACauseIsClippedBetweenCharacters(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"short", strings.Repeat("é", maxCause), strings.Repeat("a€", maxCause), strings.Repeat("\xff", 3*maxCause)} {
+		got := clip(s)
+		if len(got) > maxCause+len("…") || utf8.ValidString(s) != utf8.ValidString(got) {
+			t.Errorf("clip of %d bytes has %d: …%q", len(s), len(got), got[max(0, len(got)-10):])
+		}
+		if len(s) <= maxCause && got != s {
+			t.Errorf("clip(%q) = %q", s, got)
+		}
+	}
+}
+
+func TestTheDefaultBackoffDoublesUpToAnHour(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		attempt int
+		want    time.Duration
+	}{{0, time.Second}, {1, time.Second}, {2, 2 * time.Second}, {5, 16 * time.Second}, {12, 2048 * time.Second}, {13, time.Hour}, {1 << 40, time.Hour}} {
+		for range 100 {
+			if got := exponential(tt.attempt); got < tt.want*9/10 || got > tt.want*11/10 {
+				t.Fatalf("attempt %d: %v, not about %v", tt.attempt, got, tt.want)
+			}
+		}
+	}
+}
+
+func TestADeliveryTakesOnlyTheStepsDrawn(t *testing.T) {
+	t.Parallel()
+	allowed := map[[2]state]bool{
+		{held, lapsed}: true, {held, settling}: true, {held, settled}: true, {held, stale}: true,
+		{lapsed, settling}: true,
+		{settling, held}:   true, {settling, lapsed}: true, {settling, settled}: true, {settling, stale}: true,
+	}
+	for from := held; from <= stale; from++ {
+		for next := held; next <= stale; next++ {
+			panicked := func() (p bool) {
+				defer func() { p = recover() != nil }()
+				(&delivery{state: from}).to(next)
+				return false
+			}()
+			if panicked == allowed[[2]state{from, next}] {
+				t.Errorf("from %d to %d: panicked %v", from, next, panicked)
+			}
+		}
+	}
+}

@@ -1,0 +1,327 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx/ds/queue"
+)
+
+func noDelay(int) time.Duration { return 0 }
+
+func deadLetters[T any](t testing.TB, q *queue.Queue[T]) []queue.DeadJob {
+	t.Helper()
+	var out []queue.DeadJob
+	for j, err := range q.Dead(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// work runs handler until the queue has neither waiting nor running nor delayed
+// jobs.
+func workUntilEmpty[T any](t testing.TB, q *queue.Queue[T], handler queue.Handler[T], opts ...queue.Option) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := q.Work(ctx, handler, opts...); err != nil {
+			t.Errorf("work: %v", err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	eventually(t, 20*time.Second, "the queue is empty", func() bool {
+		st := stats(t, q)
+		return st.Waiting+st.Running+st.Delayed == 0
+	})
+}
+
+func TestAFailedJobIsTriedAgainAndThenDead(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.MaxAttempts(3), queue.Backoff(noDelay))
+	id, err := q.Enqueue(t.Context(), email{To: "a", Body: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var attempts []int
+	workUntilEmpty(t, q, func(_ context.Context, job *queue.Job[email]) error {
+		if job.ID != id {
+			t.Errorf("id %s became %s", id, job.ID)
+		}
+		attempts = append(attempts, job.Attempt)
+		return errors.New("smtp says no")
+	}, queue.Concurrency(1))
+	if len(attempts) != 3 || attempts[0] != 1 || attempts[2] != 3 {
+		t.Errorf("attempts %v", attempts)
+	}
+	dead := deadLetters(t, q)
+	if len(dead) != 1 {
+		t.Fatalf("%d dead letters", len(dead))
+	}
+	d := dead[0]
+	if d.ID != id || d.Attempts != 3 || d.Cause != "smtp says no" || string(d.Payload) != `{"to":"a","body":"b"}` {
+		t.Errorf("%+v %s", d, d.Payload)
+	}
+	if time.Since(d.Died).Abs() > time.Minute {
+		t.Errorf("died %v", d.Died)
+	}
+	if n, err := q.Forget(t.Context(), dead...); n != 1 || err != nil {
+		t.Errorf("forget: %d, %v", n, err)
+	}
+	if st := stats(t, q); st.Dead != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestARetryComesAtItsTimeByTheServersClock(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(20*time.Second))
+	if _, err := q.Enqueue(t.Context(), email{To: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time {
+		v := cmd(t, c, "TIME").Elems()
+		return time.Unix(integer(t, v[0]), integer(t, v[1])*1000)
+	}
+	jobs, _ := consumer(t, q)
+	job := receive(t, jobs, 5*time.Second)
+	// A second consumer is idle and has computed how long it may sleep.
+	others, _ := consumer(t, q)
+	for _, delay := range []time.Duration{300 * time.Millisecond, 1500 * time.Millisecond, 0} {
+		before := now()
+		if err := job.Retry(t.Context(), delay); err != nil {
+			t.Fatal(err)
+		}
+		after := now()
+		attempt := job.Attempt
+		select {
+		case job = <-jobs:
+		case job = <-others:
+		case <-time.After(delay + 5*time.Second):
+			t.Fatal("never")
+		}
+		came := now()
+		if job.Attempt != attempt+1 {
+			t.Errorf("attempt %d after %d", job.Attempt, attempt)
+		}
+		// The script's time lies between before and after, in ms rounded down.
+		if came.Before(before.Truncate(time.Millisecond).Add(delay)) {
+			t.Errorf("came %v after, delay %v", came.Sub(before), delay)
+		}
+		if late := came.Sub(after) - delay; late > 300*time.Millisecond {
+			t.Errorf("%v late", late)
+		}
+	}
+	if err := job.Ack(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARetryIsNotForgottenByBusyConsumers(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(20*time.Second))
+	if _, err := q.EnqueueMany(t.Context(), mails(1)); err != nil {
+		t.Fatal(err)
+	}
+	// A takes the only job; B is idle and sleeps long.
+	a, _ := consumer(t, q)
+	job := receive(t, a, 5*time.Second)
+	b, _ := consumer(t, q)
+	eventually(t, 5*time.Second, "B sleeps", func() bool {
+		return strings.Contains(cmd(t, c, "INFO", "clients").Text(), "blocked_clients:1")
+	})
+	// A gives it back for later and at once gets another: whoever was woken to
+	// watch the time may be busy now.
+	if err := job.Retry(t.Context(), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	if _, err := q.Enqueue(t.Context(), email{To: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	var first, second *queue.Job[email]
+	select {
+	case first = <-a:
+	case first = <-b:
+	case <-time.After(3 * time.Second):
+		t.Fatal("the other job was not taken")
+	}
+	select {
+	case second = <-a:
+	case second = <-b:
+	case <-time.After(3 * time.Second):
+		t.Fatal("the retry was not taken, with one consumer idle")
+	}
+	if took := time.Since(start); took > 1500*time.Millisecond {
+		t.Errorf("the retry came after %v", took)
+	}
+	for _, j := range []*queue.Job[email]{first, second} {
+		if err := j.Ack(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAPanicIsAFailedAttemptWithItsStack(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.MaxAttempts(1))
+	if _, err := q.EnqueueMany(t.Context(), mails(3)); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	workUntilEmpty(t, q, func(context.Context, *queue.Job[email]) error {
+		switch calls.Add(1) {
+		case 1:
+			panic("bad template")
+		case 2:
+			runtime.Goexit()
+		}
+		return nil
+	}, queue.Concurrency(1))
+	dead := deadLetters(t, q)
+	if len(dead) != 2 {
+		t.Fatalf("%d dead letters", len(dead))
+	}
+	if !strings.Contains(dead[0].Cause, "bad template") || !strings.Contains(dead[0].Cause, "work_test.go") {
+		t.Errorf("cause %q", dead[0].Cause)
+	}
+	if !strings.Contains(dead[1].Cause, "ended its goroutine") {
+		t.Errorf("cause %q", dead[1].Cause)
+	}
+	if calls.Load() != 3 {
+		t.Errorf("%d calls", calls.Load())
+	}
+}
+
+func TestAHandlerMaySettleItsJobItself(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email")
+	if _, err := q.EnqueueMany(t.Context(), mails(3)); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int64
+	var errs atomic.Value
+	workUntilEmpty(t, q, func(ctx context.Context, job *queue.Job[email]) error {
+		switch calls.Add(1) {
+		case 1:
+			return job.Ack(ctx)
+		case 2:
+			return job.Dead(ctx, "no such user")
+		case 3:
+			return job.Retry(ctx, 0)
+		}
+		return nil
+	}, queue.Concurrency(1), queue.OnError(func(err error) { errs.Store(err) }))
+	if err := errs.Load(); err != nil {
+		t.Error(err)
+	}
+	if n := calls.Load(); n != 4 {
+		t.Errorf("%d calls", n)
+	}
+	if dead := deadLetters(t, q); len(dead) != 1 || dead[0].Cause != "no such user" {
+		t.Errorf("%+v", dead)
+	}
+}
+
+func TestWorkEndsGracefully(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email")
+	if _, err := q.EnqueueMany(t.Context(), mails(50)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	running, release := make(chan struct{}, 50), make(chan struct{})
+	var wg sync.WaitGroup
+	var errs atomic.Value
+	wg.Go(func() {
+		err := q.Work(ctx, func(hctx context.Context, _ *queue.Job[email]) error {
+			running <- struct{}{}
+			<-release
+			return hctx.Err() // the handler's context does not end with Work's
+		}, queue.Concurrency(5), queue.OnError(func(err error) { errs.Store(err) }))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	for range 5 {
+		<-running
+	}
+	cancel()
+	eventually(t, 5*time.Second, "only what handlers run is still held", func() bool {
+		st := stats(t, q)
+		return st.Running == 5 && st.Waiting+st.Delayed == 45
+	})
+	close(release)
+	wg.Wait()
+	if err := errs.Load(); err != nil {
+		t.Error(err)
+	}
+	if n := len(running); n != 0 {
+		t.Errorf("%d handlers began after the end", n)
+	}
+	st := stats(t, q)
+	if st.Waiting+st.Delayed != 45 || st.Running != 0 || st.Consumers != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestWorkSurvivesAServerThatIsAway(t *testing.T) {
+	t.Parallel()
+	s, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(time.Second))
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	done := make(chan string, 10)
+	var survived atomic.Int64
+	wg.Go(func() {
+		err := q.Work(ctx, func(_ context.Context, job *queue.Job[email]) error {
+			done <- job.Data.To
+			return nil
+		}, queue.OnError(func(error) { survived.Add(1) }))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	if _, err := q.Enqueue(t.Context(), email{To: "before"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-done; got != "before" {
+		t.Fatal(got)
+	}
+	if err := s.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "enqueue works again", func() bool {
+		_, err := q.Enqueue(t.Context(), email{To: "after"})
+		return err == nil
+	})
+	select {
+	case got := <-done:
+		if got != "after" {
+			t.Error(got)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the job after the restart was not worked on")
+	}
+	if n := survived.Load(); n == 0 || n > 50 {
+		t.Errorf("OnError was told %d times", n)
+	}
+}

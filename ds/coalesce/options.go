@@ -1,13 +1,13 @@
 package coalesce
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/codec"
 )
 
 // Limits and defaults of the options.
@@ -63,23 +63,12 @@ func In(g *Group) Option { return func(o *options) { o.group = g } }
 // is "redisx". It says nothing to Fill.
 func Namespace(name string) Option { return func(o *options) { o.namespace = name } }
 
-// Codec turns values into text and back. Its methods are called by many
-// goroutines at once.
-type Codec interface {
-	// Encode returns v as it is stored.
-	Encode(v any) ([]byte, error)
-	// Decode reads data into what v points to. It must not keep data.
-	Decode(data []byte, v any) error
-}
-
-type plainJSON struct{}
-
-func (plainJSON) Encode(v any) ([]byte, error)    { return json.Marshal(v) }
-func (plainJSON) Decode(data []byte, v any) error { return json.Unmarshal(data, v) }
+// Codec turns values into text and back: Encode(v) and Decode(data, &v).
+type Codec = codec.Codec
 
 // set sets the defaults and then what opts say.
 func (o *options) set(opts []Option) error {
-	*o = options{lease: DefaultLease, keep: DefaultKeep, codec: plainJSON{}}
+	*o = options{lease: DefaultLease, keep: DefaultKeep, codec: codec.JSON{}}
 	for _, opt := range opts {
 		opt(o)
 	}

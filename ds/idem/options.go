@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/redisx/redisx/ds/internal/codec"
 )
 
 // Defaults of the options.
@@ -30,15 +32,14 @@ type config struct {
 	fingerprint   string
 	maxResult     int
 	allowEviction bool
-	marshal       func(any) ([]byte, error)
-	unmarshal     func([]byte, any) error
+	codec         Codec
 	err           error
 }
 
 func configure(opts []Option) (config, error) {
 	c := config{
 		ttl: defaultTTL, retention: defaultRetention, maxResult: defaultMaxResult,
-		crash: Fail, marshal: json.Marshal, unmarshal: json.Unmarshal,
+		crash: Fail, codec: codec.JSON{},
 	}
 	for _, o := range opts {
 		o(&c)
@@ -144,15 +145,17 @@ func canonicalSum(v any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Codec sets how results become bytes and back. unmarshal gets a pointer to a
-// new value. Both may be called by many goroutines. The default is
-// encoding/json.
-func Codec(marshal func(v any) ([]byte, error), unmarshal func(b []byte, v any) error) Option {
+// Codec turns results into bytes and back: Encode(v) and Decode(data, &v).
+type Codec = codec.Codec
+
+// WithCodec replaces encoding/json as the form of results. All who use a key
+// must use the same.
+func WithCodec(codec Codec) Option {
 	return func(c *config) {
-		if marshal == nil || unmarshal == nil {
-			c.fail("a codec needs both functions")
+		if codec == nil {
+			c.fail("the codec is nil")
 		}
-		c.marshal, c.unmarshal = marshal, unmarshal
+		c.codec = codec
 	}
 }
 

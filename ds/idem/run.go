@@ -241,14 +241,14 @@ func keep[T any](v T, err error) (T, error) {
 // encode returns v's bytes, and v as everybody else will see it.
 func encode[T any](r *run, v T) ([]byte, T, *ResultError) {
 	var same T
-	b, err := r.marshal(v)
+	b, err := r.codec.Encode(v)
 	if err != nil {
 		return nil, v, &ResultError{Key: r.key, Err: err}
 	}
 	if len(b) > r.maxResult {
 		return nil, v, &ResultError{Key: r.key, Size: len(b), Limit: r.maxResult}
 	}
-	if err := r.unmarshal(b, &same); err != nil {
+	if err := r.codec.Decode(b, &same); err != nil {
 		return nil, v, &ResultError{Key: r.key, Err: err}
 	}
 	return b, same, nil
@@ -259,7 +259,7 @@ func replay[T any](r *run, l reply) (T, error) {
 	var v T
 	switch l.state {
 	case done:
-		if err := r.unmarshal([]byte(l.payload), &v); err != nil {
+		if err := r.codec.Decode([]byte(l.payload), &v); err != nil {
 			var zero T
 			return zero, fmt.Errorf("idem: %s: the stored result is no %T: %w", r.key, zero, err)
 		}

@@ -1,6 +1,7 @@
 package idem_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,14 +168,21 @@ func TestResultThatCannotBeStored(t *testing.T) {
 	}
 }
 
+// plainBytes stores []byte as it is.
+type plainBytes struct{}
+
+func (plainBytes) Encode(v any) ([]byte, error) { return v.([]byte), nil }
+
+func (plainBytes) Decode(b []byte, v any) error {
+	*v.(*[]byte) = bytes.Clone(b)
+	return nil
+}
+
 func TestCodec(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
 	var ran atomic.Int64
-	plain := idem.Codec(
-		func(v any) ([]byte, error) { return v.([]byte), nil },
-		func(b []byte, v any) error { *v.(*[]byte) = b; return nil },
-	)
+	plain := idem.WithCodec(plainBytes{})
 	for range 2 {
 		if got, err := idem.Run(t.Context(), c, "k", counted(&ran, []byte{0, 255, '\n'}, nil), plain); err != nil || !reflect.DeepEqual(got, []byte{0, 255, '\n'}) {
 			t.Errorf("Run = %v, %v", got, err)
@@ -427,7 +435,7 @@ func TestBadOptionsAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]idem.Option{
 		"TTL": idem.TTL(time.Millisecond), "Retention": idem.Retention(0), "MaxResult": idem.MaxResult(0),
-		"OnCrash": idem.OnCrash("ignore"), "Codec": idem.Codec(nil, nil), "Fingerprint": idem.Fingerprint(make(chan int)),
+		"OnCrash": idem.OnCrash("ignore"), "WithCodec": idem.WithCodec(nil), "Fingerprint": idem.Fingerprint(make(chan int)),
 	} {
 		// A nil Doer: nothing may be sent.
 		if _, err := idem.Run(t.Context(), nil, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, o); err == nil {

@@ -11,7 +11,7 @@
 //	}
 //	_, err = l.Do(ctx, command.Set("video:42:state", "done").Request()) // refused when it is
 //
-// With does the same around a function. TryAcquire does not wait. Info tells
+// With does the same around a function. TryAcquire does not wait. Inspect tells
 // who holds a lease.
 //
 // # Guarantees

@@ -156,8 +156,8 @@ func TestAServerOutOfMemory(t *testing.T) {
 		t.Errorf("Do: %v, want OOM", err)
 	}
 	release(t, l)
-	if s, err := lease.Info(t.Context(), c, "job"); err != nil || s.Held {
-		t.Errorf("Info: %+v, %v; want it free", s, err)
+	if s, err := lease.Inspect(t.Context(), c, "job"); err != nil || s.Held {
+		t.Errorf("Inspect: %+v, %v; want it free", s, err)
 	}
 	cmd(t, c, "SCRIPT", "FLUSH")
 	if keys := cmd(t, c, "KEYS", "*lease").Elems(); len(keys) != 0 {
@@ -181,9 +181,9 @@ func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
 		return nil, nil
 	})
 	l := acquire(t, f, "job")
-	s, err := lease.Info(t.Context(), f.Client, "job")
+	s, err := lease.Inspect(t.Context(), f.Client, "job")
 	if err != nil || s.Token != l.Token() || asked.Load() != 2 {
-		t.Errorf("Info: %+v, %v after %d requests; want the token %d after 2", s, err, asked.Load(), l.Token())
+		t.Errorf("Inspect: %+v, %v after %d requests; want the token %d after 2", s, err, asked.Load(), l.Token())
 	}
 	if last := number(t, f.Client, "HGET", second(lease.Keys("job")), "last"); last != l.Token() {
 		t.Errorf("the fence stands at %d, the token is %d: granted twice", last, l.Token())
@@ -331,9 +331,9 @@ func TestRenewalsLostForLongerEndItBeforeTheServerDoes(t *testing.T) {
 		})
 		<-l.Context().Done()
 		// Our context has ended, and the server still keeps others out.
-		s, err := lease.Info(t.Context(), f.Client, "job")
+		s, err := lease.Inspect(t.Context(), f.Client, "job")
 		if err != nil || !s.Held || s.Token != l.Token() {
-			t.Errorf("Info at the end of the context: %+v, %v; want it still held", s, err)
+			t.Errorf("Inspect at the end of the context: %+v, %v; want it still held", s, err)
 		}
 		var lost *lease.LostError
 		if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" || !errors.Is(cause, io.ErrUnexpectedEOF) {

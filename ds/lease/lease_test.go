@@ -38,9 +38,9 @@ func TestALeaseFromBeginningToEnd(t *testing.T) {
 	if r := l.Remaining(); r <= 8*time.Second || r > 9*time.Second {
 		t.Errorf("Remaining is %v, want nearly 9 s of the 10", r)
 	}
-	s, err := lease.Info(t.Context(), c, "job")
+	s, err := lease.Inspect(t.Context(), c, "job")
 	if err != nil || !s.Held || s.Owner != "a" || s.Token != l.Token() || s.TTL != 10*time.Second || s.Left <= 9*time.Second || time.Since(s.Since).Abs() > 5*time.Second {
-		t.Errorf("Info: %+v, %v", s, err)
+		t.Errorf("Inspect: %+v, %v", s, err)
 	}
 
 	_, err = lease.TryAcquire(t.Context(), c, "job")
@@ -58,9 +58,9 @@ func TestALeaseFromBeginningToEnd(t *testing.T) {
 	if ctx.Err() == nil || !errors.As(context.Cause(ctx), &lost) || lost.Reason != "released" || l.Remaining() != 0 {
 		t.Errorf("after Release the cause is %v, Remaining %v", context.Cause(ctx), l.Remaining())
 	}
-	s, err = lease.Info(t.Context(), c, "job")
-	if err != nil || s != (lease.Status{Name: "job", Token: l.Token()}) {
-		t.Errorf("Info after Release: %+v, %v", s, err)
+	s, err = lease.Inspect(t.Context(), c, "job")
+	if err != nil || s != (lease.Info{Name: "job", Token: l.Token()}) {
+		t.Errorf("Inspect after Release: %+v, %v", s, err)
 	}
 	release(t, acquire(t, c, "job"))
 }
@@ -144,8 +144,8 @@ func TestALateReleaseDoesNotTouchTheNextHolder(t *testing.T) {
 	if err := a.Renew(t.Context()); err == nil {
 		t.Error("the late holder could renew")
 	}
-	if s, err := lease.Info(t.Context(), c, "job"); err != nil || s.Token != b.Token() || s.Owner != "b" {
-		t.Errorf("Info: %+v, %v; want b", s, err)
+	if s, err := lease.Inspect(t.Context(), c, "job"); err != nil || s.Token != b.Token() || s.Owner != "b" {
+		t.Errorf("Inspect: %+v, %v; want b", s, err)
 	}
 }
 
@@ -250,8 +250,8 @@ func TestWithReleasesWhateverHappens(t *testing.T) {
 	mine := errors.New("mine")
 	free := func() {
 		t.Helper()
-		if s, err := lease.Info(t.Context(), c, "job"); err != nil || s.Held {
-			t.Errorf("Info: %+v, %v; want it free", s, err)
+		if s, err := lease.Inspect(t.Context(), c, "job"); err != nil || s.Held {
+			t.Errorf("Inspect: %+v, %v; want it free", s, err)
 		}
 	}
 	if err := lease.With(t.Context(), c, "job", func(context.Context, *lease.Lease) error { return mine }); err != mine {

@@ -17,13 +17,13 @@ var (
 	releaseSource string
 	//go:embed do.lua
 	doSource string
-	//go:embed info.lua
-	infoSource string
+	//go:embed inspect.lua
+	inspectSource string
 )
 
 // scripts are the steps of a lease.
 type scripts struct {
-	acquire, renew, release, do, info *command.Script
+	acquire, renew, release, do, inspect *command.Script
 }
 
 var lua = scripts{
@@ -31,7 +31,7 @@ var lua = scripts{
 	renew:   command.NewScript(renewSource),
 	release: command.NewScript(releaseSource),
 	do:      command.NewScript(doSource),
-	info:    command.NewScript(infoSource),
+	inspect: command.NewScript(inspectSource),
 }
 
 // holder is who has a lease, as the server tells.

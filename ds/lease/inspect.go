@@ -8,8 +8,8 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
-// Status is what the server says of a lease at one moment.
-type Status struct {
+// Info is what the server says of a lease at one moment.
+type Info struct {
 	Name string
 	Held bool
 	// Token is the holder's fencing token; when nobody holds the lease, the
@@ -26,25 +26,25 @@ type Status struct {
 	TTL   time.Duration // what each renewal gives
 }
 
-// Info returns who holds the lease of that name, since when and for how long.
+// Inspect returns who holds the lease of that name, since when and for how long.
 // Of the options only Namespace counts. A lease that nobody holds is no error.
-func Info(ctx context.Context, d command.Doer, name string, opts ...Option) (Status, error) {
+func Inspect(ctx context.Context, d command.Doer, name string, opts ...Option) (Info, error) {
 	o, err := build(name, opts)
 	if err != nil {
-		return Status{}, err
+		return Info{}, err
 	}
 	n := namesOf(o.namespace, name)
-	s, err := command.RunScript(ctx, d, lua.info, asStatus, []string{n.lease, n.fence})
+	s, err := command.RunScript(ctx, d, lua.inspect, asInfo, []string{n.lease, n.fence})
 	if err != nil {
-		return Status{}, wrap(name, ended(ctx, err))
+		return Info{}, wrap(name, ended(ctx, err))
 	}
 	s.Name = name
 	return s, nil
 }
 
-func asStatus(v resp3.View) (Status, error) {
+func asInfo(v resp3.View) (Info, error) {
 	f := fieldsOf(v)
-	s := Status{Token: f.int()}
+	s := Info{Token: f.int()}
 	if f.err == nil && f.c.Len() > 0 {
 		h := f.holder()
 		s.Held, s.Token, s.Owner, s.ID, s.Since, s.Left, s.TTL = true, h.token, h.owner, h.id, h.since, h.left, h.ttl

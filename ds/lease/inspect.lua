@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- info: tell who has the lease, and the last token.
+-- inspect: tell who has the lease, and the last token.
 -- KEYS[1] {p}lease   KEYS[2] {p}fence
 -- returns {last token} or {last token, id, owner, token, since µs, ms left, ttl ms}
 local last = redis.call('HGET', KEYS[2], 'last') or '0'

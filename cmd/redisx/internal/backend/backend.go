@@ -1,4 +1,3 @@
-// Package backend finds or starts the server that a command plays on.
 package backend
 
 import (

@@ -158,3 +158,40 @@ func TestNothingIsAllocatedBecauseItWasAnnounced(t *testing.T) {
 		}
 	}
 }
+
+// TestALargeBulkIsCopiedOnce counts all allocation, garbage included: the bytes
+// as they come and the bytes joined.
+func TestALargeBulkIsCopiedOnce(t *testing.T) {
+	const size = 32 << 20
+	var before, after runtime.MemStats
+	r := resp3.NewReader(&repeat{head: "$33554432\r\n", body: strings.Repeat("x", 1<<20), times: 33}, resp3.Limits{})
+	runtime.ReadMemStats(&before)
+	_, err := r.Read()
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 2*size+4<<20 {
+		t.Errorf("%d bytes allocated for a bulk of %d", got, size)
+	}
+	var pe *resp3.ProtocolError
+	if !errors.As(err, &pe) { // the body goes on where CRLF must be
+		t.Errorf("error %v, want a ProtocolError", err)
+	}
+}
+
+func TestTextOfAnOwnedViewIsNotCopied(t *testing.T) {
+	long := resp3.AppendBulk(nil, strings.Repeat("x", 1000)) // too long for the stack
+	v := resp3.NewView(append([]byte("*2\r\n*1\r\n"), append(long, mix...)...)).Owned()
+	n := 0
+	if allocs := testing.AllocsPerRun(100, func() { n += lengths(v) }); allocs != 0 || n == 0 {
+		t.Errorf("%v allocations, want 0", allocs)
+	}
+}
+
+func lengths(v resp3.View) int {
+	n := len(v.Text())
+	c := v.Cursor()
+	for c.Len() > 0 {
+		e, _ := c.Next()
+		n += lengths(e)
+	}
+	return n
+}

@@ -136,6 +136,9 @@ func simple(b []byte, lim *Limits) (v View, n int) {
 		for p < len(b) && b[p] != '\r' && st != wrong {
 			st = next[st][class[b[p]]]
 			p++
+			for next[st][digit] == st && p < len(b) && b[p]-'0' <= 9 {
+				p++ // digits that change nothing
+			}
 		}
 		if p+1 >= len(b) || !final[st] || b[p+1] != '\n' || p-1 > limit {
 			return View{}, 0

@@ -285,7 +285,8 @@ func TestPollAllocatesNothing(t *testing.T) {
 	n := 0
 	allocs := testing.AllocsPerRun(10_000, func() {
 		v, _ := r.Read()
-		for c := v.Cursor(); c.Len() > 0; {
+		c := v.Cursor()
+		for c.Len() > 0 {
 			e, _ := c.Next()
 			n += e.Len()
 		}

@@ -51,7 +51,8 @@ func renderView(v resp3.View) string {
 		return render(v.Value())
 	}
 	var parts []string
-	for c := v.Cursor(); c.Len() > 0; {
+	c := v.Cursor()
+	for c.Len() > 0 {
 		e, ok := c.Next()
 		if !ok {
 			return "Next ended early"

@@ -188,7 +188,8 @@ func (v View) Cursor() Cursor {
 // key, value.
 func (v View) Elems() iter.Seq[View] {
 	return func(yield func(View) bool) {
-		for c := v.Cursor(); ; {
+		c := v.Cursor()
+		for {
 			e, ok := c.Next()
 			if !ok || !yield(e) {
 				return
@@ -197,7 +198,9 @@ func (v View) Elems() iter.Seq[View] {
 	}
 }
 
-// Cursor walks the elements of one aggregate, in place.
+// Cursor walks the elements of one aggregate, in place. Declare it before the
+// loop that uses it: a variable of the for statement itself is copied at each
+// step, which costs more than the step.
 type Cursor struct {
 	b    []byte
 	left int

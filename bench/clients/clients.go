@@ -40,7 +40,8 @@ var clients = []client{
 
 // cancellable is a context like an HTTP request's: no deadline, but it can end.
 func cancellable() context.Context {
-	ctx, _ := context.WithCancel(context.Background()) //nolint:govet // lives as long as the program
+	ctx, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(context.Background(), cancel) // never called: it lives as long as the program
 	return ctx
 }
 
@@ -134,6 +135,24 @@ func openGoRedis(ctx context.Context, addr string, o options) (func() error, fun
 		op = func() error { return c.Get(ctx, key).Err() }
 	}
 	return op, func() { c.Close() }, nil
+}
+
+// openGoRedisAuto is go-redis' experimental automatic pipelining.
+func openGoRedisAuto(ctx context.Context, addr string, o options) (func() error, func(), error) {
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	ap, err := c.AutoPipeline()
+	if err != nil {
+		return nil, nil, err
+	}
+	value := strings.Repeat("x", o.size)
+	op := func() error { return ap.Set(ctx, key, value, 0).Err() }
+	if err := op(); err != nil {
+		return nil, nil, err
+	}
+	if o.op == "get" {
+		op = func() error { return ap.Get(ctx, key).Err() }
+	}
+	return op, func() { ap.Close(); c.Close() }, nil
 }
 
 func openRedigo(_ context.Context, addr string, o options) (func() error, func(), error) {

@@ -17,6 +17,10 @@ type Cmd[T any] struct {
 	decode Decoder[T]
 }
 
+// Sendable is what is sent as one command: a Cmd of whatever result, or a
+// Request.
+type Sendable interface{ Request() Request }
+
 // Void is the result of commands that only succeed or fail.
 type Void = struct{}
 

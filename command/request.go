@@ -138,6 +138,9 @@ func (r Request) Retry() Retry {
 	return r.spec.Retry
 }
 
+// Request returns the request itself: with it a Request is Sendable.
+func (r Request) Request() Request { return r }
+
 // Spec returns the facts on the command.
 func (r Request) Spec() *Spec { return r.spec }
 

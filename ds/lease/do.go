@@ -30,9 +30,13 @@ const maxWords = 4000
 // kinds that servers refuse in scripts; each has at most 4000 words. In a
 // cluster all keys must be in the slot of the lease: give them its hash tag,
 // "{redisx:lease:NAME}" for a name without %, {, } and control bytes.
-func (l *Lease) Do(ctx context.Context, cmds ...command.Request) ([]resp3.Value, error) {
-	if len(cmds) == 0 {
+func (l *Lease) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.Value, error) {
+	if len(commands) == 0 {
 		return nil, nil
+	}
+	cmds := make([]command.Request, len(commands))
+	for i, c := range commands {
+		cmds[i] = c.Request()
 	}
 	keys := []string{l.names.lease}
 	args := []command.Arg{command.Str(l.id), command.Int(l.token)}

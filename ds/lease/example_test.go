@@ -32,7 +32,7 @@ func ExampleWith() {
 
 	err = lease.With(ctx, client, "invoice:42", func(ctx context.Context, l *lease.Lease) error {
 		// ctx ends when the lease is lost. Outside of Redis, pass l.Token() on.
-		_, err := l.Do(ctx, command.Set("invoice:42:state", "sent").Request())
+		_, err := l.Do(ctx, command.Set("invoice:42:state", "sent"))
 		return err
 	})
 	state, _ := client.Get(ctx, "invoice:42:state")
@@ -84,7 +84,7 @@ func ExampleLease_Do() {
 	}
 	defer next.Release(ctx)
 
-	_, err = old.Do(ctx, command.Set("report:state", "stale").Request())
+	_, err = old.Do(ctx, command.Set("report:state", "stale"))
 	fmt.Println("refused:", errors.Is(err, lease.ErrFenced))
 	// Prints: refused: true
 }

@@ -112,7 +112,7 @@ func (w *Worker) hold(ctx context.Context) error {
 			return err
 		}
 		// Not under l.Context(): a program that forgets it must be stopped too.
-		_, err := l.Do(ctx, command.Untyped("RPUSH", w.stage().key("lease-log"), entry).Request())
+		_, err := l.Do(ctx, command.RPush(w.stage().key("lease-log"), entry))
 		switch {
 		case errors.Is(err, lease.ErrFenced):
 			w.say(line{Event: "refused", Err: err.Error()})

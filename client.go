@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/redisx/redisx/command"
@@ -104,6 +105,9 @@ func (c *Client) Do(ctx context.Context, r command.Request) (command.Reply, erro
 func (c *Client) DoBatch(ctx context.Context, rs []command.Request, got func(i int, v resp3.View, err error)) error {
 	for i := range rs {
 		if err := shareable(&rs[i]); err != nil {
+			for i := range rs { // one of them keeps all from being sent
+				got(i, resp3.View{}, &Error{Command: rs[i].Name(), Node: "client", Phase: "build", Outcome: command.NotSent, Err: err})
+			}
 			return err
 		}
 	}
@@ -115,10 +119,24 @@ var errSession = errors.New("this command binds its connection: run it inside Cl
 
 // shareable refuses what would change the connection under other callers.
 func shareable(r *command.Request) error {
-	if s := r.Spec(); s != nil && s.Retry == command.RetrySession {
+	if s := r.Spec(); s != nil && (s.Retry == command.RetrySession || binds(s.Name, r)) {
 		return &Error{Command: s.Name, Node: "client", Phase: "build", Outcome: command.NotSent, Err: errSession}
 	}
 	return nil
+}
+
+// binds reports whether a command that the table may lack changes its
+// connection, or makes the server answer more or less than once.
+func binds(name string, r *command.Request) bool {
+	if (name == "CLIENT" || name == "HIMPORT") && r.Len() > 0 { // a subcommand that the table lacks
+		name += " " + strings.ToUpper(r.Arg(0).Text())
+	}
+	switch name {
+	case "MONITOR", "SYNC", "PSYNC", "REPLCONF", "CLIENT REPLY", "CLIENT NO-EVICT", "CLIENT NO-TOUCH",
+		"ASKING", "READONLY", "READWRITE", "EXEC", "HIMPORT PREPARE":
+		return true
+	}
+	return false
 }
 
 // Do runs a command value and returns its typed result.

@@ -169,14 +169,9 @@ func decode[T any](f *filler, data []byte) (T, error) {
 	return v, nil
 }
 
-var getSpec = command.NewSpec(command.Spec{
-	Name: "GET", Arity: 2, Flags: command.ReadOnly | command.Cacheable, Retry: command.RetryRead,
-	Keys: command.KeySpec{First: 1, Last: 1, Step: 1}, Since: "1.0.0",
-})
-
 // get reads the value, or returns Nil.
 func get[T any](ctx context.Context, f *filler) (T, error) {
-	v, err := command.Do(ctx, f.d, command.New(command.NewRequest(getSpec, command.Str(f.key)), func(v resp3.View) (T, error) {
+	v, err := command.Do(ctx, f.d, command.As(command.Get(f.key), func(v resp3.View) (T, error) {
 		var zero T
 		switch {
 		case v.IsNull():

@@ -19,6 +19,7 @@ const (
 	backoffBase = 50 * time.Millisecond
 	backoffMax  = 5 * time.Second
 	healthy     = 10 * time.Second // a connection this old resets the backoff
+	authPause   = time.Second      // more before the next try with refused credentials
 	keepIdle    = 8                // private connections kept for reuse
 )
 
@@ -51,9 +52,12 @@ type Node struct {
 	up       chan struct{} // closed when the dialler is through, nil if none runs
 	lastErr  error         // of the last dial
 	failures int           // in a row
+	next     time.Time     // when the next dial may start
 	since    time.Time     // when shared was opened
 	idle     []*session.Conn
 	private  map[*session.Conn]struct{}
+	refusals int       // private dials that failed in a row
+	turn     time.Time // when the next private dial may start, after failures
 }
 
 // New returns a Node that has no connection yet.
@@ -77,15 +81,17 @@ func (n *Node) Do(ctx context.Context, r *command.Request) (command.Reply, error
 	if r.Block() != 0 {
 		return n.doPrivate(ctx, r)
 	}
+	var deadline time.Time
 	for {
-		c, err := n.conn(ctx)
+		c, err := n.conn(ctx, &deadline)
 		if err != nil {
 			return command.Reply{}, n.unsent(r.Name(), err)
 		}
 		reply, err := c.Do(ctx, r)
-		if err == nil || !n.again(ctx, c, err) {
+		if err == nil || !unsentByDeath(ctx, c, err) {
 			return reply, err
 		}
+		n.retire(c)
 	}
 }
 
@@ -94,33 +100,62 @@ func (n *Node) Do(ctx context.Context, r *command.Request) (command.Reply, error
 func (n *Node) DoBatch(ctx context.Context, rs []command.Request, got func(int, resp3.View, error)) error {
 	for i := range rs {
 		if rs[i].Block() != 0 {
-			return n.With(ctx, func(c *session.Conn) error { return c.DoBatch(ctx, rs, got) })
+			return n.batchPrivate(ctx, rs, got)
 		}
 	}
+	var deadline time.Time
 	for {
-		c, err := n.conn(ctx)
+		c, err := n.conn(ctx, &deadline)
 		if err != nil {
-			for i := range rs {
-				got(i, resp3.View{}, n.unsent(rs[i].Name(), err))
+			return n.none(rs, got, err)
+		}
+		again := false
+		err = c.DoBatch(ctx, rs, func(i int, v resp3.View, err error) {
+			if i == 0 && err != nil {
+				again = unsentByDeath(ctx, c, err) // then nothing of the batch was sent
 			}
-			return n.unsent("", err)
+			if !again {
+				got(i, v, err)
+			}
+		})
+		if !again {
+			return err
 		}
-		if err := c.Err(); err != nil && n.again(ctx, c, &command.Error{Outcome: command.NotSent, Err: err}) {
-			continue
-		}
-		return c.DoBatch(ctx, rs, got)
+		n.retire(c)
 	}
 }
 
-// again reports whether err only says that c was dead before anything was
-// sent: then the command goes to the next connection. Nothing is ever repeated.
-func (n *Node) again(ctx context.Context, c *session.Conn, err error) bool {
-	var e *command.Error
-	if !errors.As(err, &e) || e.Outcome != command.NotSent || e.Phase == "build" || ctx.Err() != nil || c.Err() == nil {
-		return false
+// none reports that no request of the batch was sent.
+func (n *Node) none(rs []command.Request, got func(int, resp3.View, error), err error) error {
+	for i := range rs {
+		got(i, resp3.View{}, n.unsent(rs[i].Name(), err))
 	}
-	n.shared.CompareAndSwap(c, nil)
-	return true
+	return n.unsent("", err)
+}
+
+// unsentByDeath reports whether err only says that c was dead before anything
+// was sent: then the command goes to the next connection. Nothing is ever
+// repeated.
+func unsentByDeath(ctx context.Context, c *session.Conn, err error) bool {
+	var e *command.Error
+	return errors.As(err, &e) && e.Outcome == command.NotSent && e.Phase != "build" && ctx.Err() == nil && c.Err() != nil
+}
+
+// retire takes a dead connection out of use and waits for its end elsewhere.
+func (n *Node) retire(c *session.Conn) {
+	n.mu.Lock()
+	if !n.shared.CompareAndSwap(c, nil) {
+		n.mu.Unlock()
+		return
+	}
+	closed := n.closed
+	if !closed {
+		n.wg.Go(func() { c.Close() })
+	}
+	n.mu.Unlock()
+	if closed {
+		c.Close()
+	}
 }
 
 func (n *Node) unsent(name string, err error) error {
@@ -136,17 +171,39 @@ func (n *Node) Open(ctx context.Context) error {
 	return c.Err()
 }
 
-// conn returns the shared connection, waiting for it within bounds.
-func (n *Node) conn(ctx context.Context) (*session.Conn, error) {
+// conn returns the shared connection, waiting for it within bounds. The
+// deadline is set when a call waits for the first time.
+func (n *Node) conn(ctx context.Context, deadline *time.Time) (*session.Conn, error) {
 	if c := n.shared.Load(); c != nil {
 		return c, nil
 	}
-	return n.wait(ctx, time.Now().Add(n.cfg.OfflineWait))
+	if deadline.IsZero() {
+		*deadline = time.Now().Add(n.cfg.OfflineWait)
+	}
+	return n.wait(ctx, *deadline)
+}
+
+// live is conn, but waits for a connection that is not known to be dead.
+func (n *Node) live(ctx context.Context) error {
+	var deadline time.Time
+	for {
+		c, err := n.conn(ctx, &deadline)
+		if err != nil || c.Usable() {
+			return err
+		}
+		n.retire(c)
+	}
 }
 
 // wait waits for the shared connection until the deadline; a zero deadline
 // means the end of the first attempt.
 func (n *Node) wait(ctx context.Context, deadline time.Time) (*session.Conn, error) {
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		expired = t.C
+	}
 	for {
 		n.mu.Lock()
 		if n.closed {
@@ -163,27 +220,41 @@ func (n *Node) wait(ctx context.Context, deadline time.Time) (*session.Conn, err
 		}
 		up := n.up
 		n.mu.Unlock()
-
-		var expired <-chan time.Time
-		if !deadline.IsZero() {
-			t := time.NewTimer(time.Until(deadline))
-			defer t.Stop()
-			expired = t.C
-		}
 		select {
 		case <-up:
 		case <-ctx.Done():
-			return nil, n.because(context.Cause(ctx))
+			return nil, n.because(session.Ended(ctx))
 		case <-expired:
 			return nil, n.because(nil)
 		}
 		if c := n.shared.Load(); c != nil {
 			return c, nil
 		}
-		if deadline.IsZero() || !time.Now().Before(deadline) {
+		if deadline.IsZero() || !time.Now().Before(deadline) || n.refused() {
 			return nil, n.because(nil)
 		}
 	}
+}
+
+// refused reports whether the server turned the last dial down for the user's
+// credentials: waiting longer does not help the caller.
+func (n *Node) refused() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.closed && credentials(n.lastErr)
+}
+
+// credentials reports whether err is the server's word on who asks.
+func credentials(err error) bool {
+	var e resp3.ServerError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code() {
+	case "NOAUTH", "WRONGPASS", "NOPERM":
+		return true
+	}
+	return false
 }
 
 // because joins the reason why a caller gave up with what the last dial said,
@@ -200,16 +271,21 @@ func (n *Node) because(err error) error {
 	case err == nil:
 		return last
 	}
-	return fmt.Errorf("%w (last dial: %v)", err, last)
+	return fmt.Errorf("%w (last dial: %w)", err, last)
 }
 
-// dial makes one attempt, after the backoff that earlier failures earned.
+// dial makes one attempt, as soon as the backoff that earlier failures earned
+// is over.
 func (n *Node) dial() {
 	n.mu.Lock()
-	if time.Since(n.since) > healthy && !n.since.IsZero() {
+	if !n.since.IsZero() && time.Since(n.since) > healthy {
 		n.failures = 0
 	}
-	pause := backoff(n.failures)
+	n.since = time.Time{} // a connection vouches for the server once
+	pause := time.Duration(0)
+	if n.failures > 0 {
+		pause = time.Until(n.next)
+	}
 	n.mu.Unlock()
 
 	var c *session.Conn
@@ -219,11 +295,15 @@ func (n *Node) dial() {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	close(n.up)
+	up := n.up
 	n.up = nil
+	defer close(up) // after shared is stored: who is woken looks there first
+	n.failures++    // after a success too: forgotten once the connection proves healthy
+	n.next = time.Now().Add(backoff(n.failures))
 	if err != nil {
-		n.lastErr = err
-		n.failures++
+		if n.lastErr = err; credentials(err) {
+			n.next = n.next.Add(authPause)
+		}
 		return
 	}
 	if n.closed {
@@ -231,7 +311,6 @@ func (n *Node) dial() {
 		return
 	}
 	n.lastErr, n.since = nil, time.Now()
-	n.failures++ // forgotten once the connection proves healthy
 	n.shared.Store(c)
 }
 

@@ -2,22 +2,45 @@ package pool
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/internal/session"
+	"github.com/redisx/redisx/resp3"
 )
+
+var errBackoff = errors.New("further connections were refused: waiting before the next try")
 
 // doPrivate runs a command that may block on a connection of its own, so that
 // nobody waits behind it.
 func (n *Node) doPrivate(ctx context.Context, r *command.Request) (command.Reply, error) {
+	for try := 0; ; try++ {
+		c, err := n.take(ctx)
+		if err != nil {
+			return command.Reply{}, n.unsent(r.Name(), err)
+		}
+		reply, err := c.Do(ctx, r)
+		again := err != nil && try < keepIdle && unsentByDeath(ctx, c, err)
+		// What a caller abandoned still blocks its connection: that one is closed.
+		n.give(c, c.Pending() == 0)
+		if !again {
+			return reply, err
+		}
+	}
+}
+
+// batchPrivate runs a batch that may block on a connection of its own.
+func (n *Node) batchPrivate(ctx context.Context, rs []command.Request, got func(int, resp3.View, error)) error {
 	c, err := n.take(ctx)
 	if err != nil {
-		return command.Reply{}, n.unsent(r.Name(), err)
+		return n.none(rs, got, err)
 	}
-	reply, err := c.Do(ctx, r)
-	// What a caller abandoned still blocks its connection: that one is closed.
-	n.give(c, c.Pending() == 0)
-	return reply, err
+	clean := false
+	defer func() { n.give(c, clean) }()
+	err = c.DoBatch(ctx, rs, got)
+	clean = c.Pending() == 0
+	return err
 }
 
 // With calls fn with a connection that nobody else uses. The connection is
@@ -40,7 +63,7 @@ func (n *Node) take(ctx context.Context) (*session.Conn, error) {
 	select {
 	case n.room <- struct{}{}:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, session.Ended(ctx)
 	case <-n.ctx.Done():
 		return nil, ErrClosed
 	}
@@ -59,7 +82,7 @@ func (n *Node) take(ctx context.Context) (*session.Conn, error) {
 		n.idle = n.idle[:len(n.idle)-1]
 		n.private[c] = struct{}{}
 		n.mu.Unlock()
-		if c.Err() == nil {
+		if c.Usable() {
 			return c, nil
 		}
 		n.drop(c)
@@ -72,16 +95,25 @@ func (n *Node) take(ctx context.Context) (*session.Conn, error) {
 }
 
 // Dial opens one more connection with a configuration of its own. The Node
-// closes it at the latest in Close; before that its user calls Drop.
+// closes it at the latest in Close; before that its user calls Drop. It waits
+// for the shared connection first, whose backoff spares a node that is down,
+// and backs off by itself where only further connections are refused.
 func (n *Node) Dial(ctx context.Context, cfg session.Config) (*session.Conn, error) {
+	if err := n.live(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.await(ctx); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })
 	defer stop()
 	c, err := n.open(ctx, cfg)
+	n.dialled(err)
 	if err != nil {
 		if ctx.Err() != nil {
-			err = context.Cause(ctx)
+			err = session.Ended(ctx)
 		}
 		return nil, err
 	}
@@ -94,6 +126,49 @@ func (n *Node) Dial(ctx context.Context, cfg session.Config) (*session.Conn, err
 	n.private[c] = struct{}{}
 	n.mu.Unlock()
 	return c, nil
+}
+
+// await waits for a private dial's turn, which only failures before it put off.
+// Who would wait longer than OfflineWait takes no turn.
+func (n *Node) await(ctx context.Context) error {
+	n.mu.Lock()
+	now := time.Now()
+	pause := time.Duration(0)
+	if n.refusals > 0 {
+		at := n.turn
+		if at.Before(now) {
+			at = now
+		}
+		pause = at.Sub(now)
+		if pause <= n.cfg.OfflineWait {
+			n.turn = at.Add(backoffBase + backoff(n.refusals))
+		}
+	}
+	n.mu.Unlock()
+	if pause > n.cfg.OfflineWait {
+		if err := sleep(ctx, n.cfg.OfflineWait); err != nil {
+			return session.Ended(ctx)
+		}
+		return errBackoff
+	}
+	if err := sleep(ctx, pause); err != nil {
+		return session.Ended(ctx)
+	}
+	return nil
+}
+
+// dialled notes how a private dial ended.
+func (n *Node) dialled(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case err == nil:
+		n.refusals = 0
+	case n.ctx.Err() == nil:
+		if n.refusals++; n.refusals == 1 {
+			n.turn = time.Now().Add(backoffBase)
+		}
+	}
 }
 
 // Drop closes a connection that Dial returned.

@@ -41,7 +41,7 @@ func (c *Conn) DoBatch(ctx context.Context, rs []command.Request, got func(i int
 	if err := c.admit(ctx, len(rs), size); err != nil {
 		return c.none(rs, got, "queue", command.NotSent, err)
 	}
-	k := newCall(len(rs))
+	k := c.newCall(len(rs))
 	k.start = c.taken.Load() + int64(len(c.wbuf))
 	if encoded == nil {
 		for i := range rs {

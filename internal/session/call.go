@@ -26,6 +26,7 @@ const (
 
 // call is one command, or one batch of commands, on its way.
 type call struct {
+	home  *sync.Pool // where Release puts it
 	state atomic.Int32
 	ready chan signal // capacity 1, sent to at most once per wait
 
@@ -47,13 +48,16 @@ type call struct {
 	wrote   int64 // bytes of the stream known to be handed over, when err is set
 }
 
-var calls = sync.Pool{New: func() any { return &call{ready: make(chan signal, 1)} }}
-
 // keepReply is how large a reply's memory may be to be kept for the next call.
 const keepReply = 32 << 10
 
-func newCall(want int) *call {
-	k := calls.Get().(*call)
+// newCall takes a call from the connection's pool. There is no pool for all
+// connections: channels must not leave the bubble of a test in virtual time.
+func (c *Conn) newCall(want int) *call {
+	k, ok := c.calls.Get().(*call)
+	if !ok {
+		k = &call{home: &c.calls, ready: make(chan signal, 1)}
+	}
 	k.want = want
 	return k
 }
@@ -70,7 +74,7 @@ func (k *call) Release() {
 	k.buf, k.ends = k.buf[:0], k.ends[:0]
 	k.got, k.outcome, k.waiting, k.wrote = 0, command.Maybe, false, 0
 	k.state.Store(pending)
-	calls.Put(k)
+	k.home.Put(k)
 }
 
 // ownText is the size from which a string reply gets memory of its own, which

@@ -131,9 +131,9 @@ func (c *Conn) chores() (peek time.Duration, ping bool) {
 		if !c.leading { // these are commands whose callers have left
 			return orphansFor, false
 		}
-		if k.armed && !c.writing && c.oldest-k.now > 2*idleEvery.Milliseconds() {
-			k.armed = false // until the next command, or until nobody leads
-		}
+		// With nothing overdue soon there is nothing to do until the next
+		// command, or until nobody leads: a blocked connection costs nothing.
+		k.armed = c.writing || c.oldest-k.now <= 2*idleEvery.Milliseconds()
 	case k.armed:
 		if k.idle++; k.idle > idleAfter {
 			k.armed, k.idle = false, 0

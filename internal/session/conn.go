@@ -64,6 +64,7 @@ type Conn struct {
 	bare  arrivals      // tells whether something has arrived
 	resp3 bool          // set by the handshake, before the Conn is used
 
+	calls  sync.Pool
 	taken  atomic.Int64 // bytes of the stream that a writer has taken
 	pushes atomic.Int64
 
@@ -166,7 +167,7 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 	if err := c.admit(ctx, 1, size); err != nil {
 		return command.Reply{}, c.error(r, "queue", command.NotSent, err)
 	}
-	k := newCall(1)
+	k := c.newCall(1)
 	k.start = c.taken.Load() + int64(len(c.wbuf))
 	if encoded == nil {
 		c.wbuf = r.Append(c.wbuf)
@@ -216,9 +217,9 @@ type withdrawnError struct{ err error }
 
 func (e *withdrawnError) Error() string { return e.err.Error() }
 
-// ended says why ctx has ended: with the context's own error, and with the
+// Ended says why ctx has ended: with the context's own error, and with the
 // cause that its owner gave, if any.
-func ended(ctx context.Context) error {
+func Ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || errors.Is(cause, err) {
 		return cause
@@ -278,11 +279,11 @@ func (c *Conn) leave(ctx context.Context, k *call) error {
 	k.waiting = false
 	if c.withdraw(k) {
 		c.mu.Unlock()
-		return &withdrawnError{ended(ctx)}
+		return &withdrawnError{Ended(ctx)}
 	}
 	c.mu.Unlock()
 	if k.abandon() {
-		return ended(ctx)
+		return Ended(ctx)
 	}
 	<-k.ready
 	return nil
@@ -292,7 +293,7 @@ func (c *Conn) leave(ctx context.Context, k *call) error {
 func (c *Conn) resign(ctx context.Context, k *call) error {
 	var err error
 	if k.state.Load() != done {
-		err = ended(ctx)
+		err = Ended(ctx)
 		c.mu.Lock()
 		if c.withdraw(k) {
 			err = &withdrawnError{err}

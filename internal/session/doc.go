@@ -16,7 +16,9 @@
 //     came last: that one would have to be woken anyway.
 //   - A timer ticks while calls are in flight. It watches the oldest
 //     unanswered call (the stall clock), reads on behalf of callers that left,
-//     and checks idle connections.
+//     and checks idle connections. Before the first write after a tick without
+//     commands the socket is asked whether something has arrived: a connection
+//     that its peer closed, or spoilt, takes no command.
 //
 // # States of a call
 //
@@ -31,9 +33,13 @@
 // # Guarantees
 //
 //   - A reply goes to the call whose command it answers, or the connection
-//     dies: a reply without a call, a reply to a command not yet written, and
-//     any malformed byte end the connection with a typed error.
-//   - Every call ends when its context does, or when the stall clock says so.
+//     dies: a reply without a call, a reply that began to arrive before its
+//     command was written, and any malformed byte end the connection with a
+//     typed error.
+//   - Every call ends when its context does (one whose write blocks, a tick
+//     later), or when the stall clock says so. The stall clock is the age of the
+//     oldest unanswered call; what is large and moves on puts it off, unless
+//     nobody waits for it any more.
 //   - Every error says whether the command may have run (command.Outcome).
 //   - Commands in flight are bounded in number and bytes; a caller beyond the
 //     bound waits in order, as long as its context lets it.
@@ -42,5 +48,9 @@
 //
 // The protocol has no request ids. A server that leaves out one reply and
 // keeps answering, or inserts one while commands are in flight, shifts the
-// stream in a way no client can see.
+// stream in a way no client can see. A peer that closes within a tick of the
+// last reply may still be sent a command, which then may have run for all
+// anybody knows. Reply memory of an abandoned command is freed only when its
+// reply is complete. After a write deadline the rest of the write is sent
+// later, which a transport that cannot resume (TLS) must hide.
 package session

@@ -58,11 +58,13 @@ func (c *Conn) hello(ctx context.Context, h Hello) error {
 		}
 		err := c.greet(ctx, h, r)
 		if err == nil || !noRESP3(err) {
+			c.resp3 = err == nil
 			return err
 		}
 	}
 	if h.Password == "" {
-		return c.greet(ctx, h)
+		// Servers answer unknown commands without asking who calls. PING tells.
+		return c.greet(ctx, h, pingRequest)
 	}
 	r := command.NewRequest(authSpec)
 	if h.Username != "" {
@@ -86,12 +88,12 @@ func noRESP3(err error) bool {
 // greet sends first, which must succeed, with what every connection says.
 func (c *Conn) greet(ctx context.Context, h Hello, first ...command.Request) error {
 	rs := first
-	optional := map[int]bool{}
+	info := map[int]bool{}
 	if h.ClientName != "" {
 		rs = append(rs, command.NewRequest(setnameSpec, command.Str(h.ClientName)))
 	}
 	for _, kv := range [][2]string{{"LIB-NAME", "redisx"}, {"LIB-VER", Version}} {
-		optional[len(rs)] = true // servers before 7.2 do not know it
+		info[len(rs)] = true
 		rs = append(rs, command.NewRequest(setinfoSpec, command.Str(kv[0]), command.Str(kv[1])))
 	}
 	if h.DB != 0 {
@@ -99,7 +101,13 @@ func (c *Conn) greet(ctx context.Context, h Hello, first ...command.Request) err
 	}
 	var failed error
 	err := c.DoBatch(ctx, rs, func(i int, v resp3.View, err error) {
-		if err != nil && failed == nil && !optional[i] {
+		if err == nil && !greeted(rs[i].Spec(), v) {
+			err = &command.Error{
+				Command: rs[i].Name(), Node: c.cfg.Node, Outcome: command.Done,
+				Err: fmt.Errorf("unexpected reply of kind %s", v.Kind()),
+			}
+		}
+		if err != nil && failed == nil && !(info[i] && unknown(err)) {
 			failed = err
 		}
 	})
@@ -112,9 +120,31 @@ func (c *Conn) greet(ctx context.Context, h Hello, first ...command.Request) err
 	var e *command.Error
 	if errors.As(err, &e) {
 		e.Phase = "handshake"
+		var s resp3.ServerError
+		if h.Password != "" && errors.As(e.Err, &s) {
+			// Some servers and proxies quote what they do not understand.
+			e.Err = resp3.ServerError(strings.ReplaceAll(string(s), h.Password, "[redacted]"))
+		}
 		return e
 	}
 	return fmt.Errorf("session: handshake: %w", err)
+}
+
+// unknown reports whether the server answered CLIENT SETINFO by not knowing it
+// (before 7.2) or not allowing it, which is no harm. Every other failure means
+// that the connection is of no use.
+func unknown(err error) bool {
+	var e resp3.ServerError
+	return errors.As(err, &e) && (e.Code() == "ERR" || e.Code() == "NOPERM")
+}
+
+// greeted reports whether v is what a server answers in the handshake, so that
+// replies that are one off are found before the first command.
+func greeted(spec *command.Spec, v resp3.View) bool {
+	if spec == helloSpec {
+		return v.Kind() == resp3.Map || v.Kind() == resp3.Array
+	}
+	return v.Kind() == resp3.SimpleString
 }
 
 // Version is the version that connections report to the server.

@@ -157,6 +157,9 @@ func (c *Conn) settle() {
 	if c.answered > 0 {
 		c.release(c.answered, c.freed)
 		c.answered, c.freed = 0, 0
+		if c.nflight == 0 {
+			c.clock.arm() // it notes that the connection idles
+		}
 	}
 	c.ahead -= c.handed
 	c.handed = 0
@@ -170,9 +173,12 @@ func (c *Conn) settle() {
 	}
 	if c.moved {
 		// A batch, or a large reply, is not stalled while it comes in, nor is
-		// what waits behind it.
+		// what waits behind it. If nobody wants it any more, those behind it
+		// are better off with another connection.
 		c.moved = false
-		c.progress()
+		if c.head == len(c.inflight) || c.inflight[c.head].state.Load() != gone {
+			c.progress()
+		}
 	}
 }
 

@@ -34,7 +34,7 @@ type waiter struct {
 // It returns with mu held, or with an error and without.
 func (c *Conn) admit(ctx context.Context, n, size int) error {
 	if ctx.Err() != nil {
-		return ended(ctx)
+		return Ended(ctx)
 	}
 	c.mu.Lock()
 	c.listen()
@@ -56,7 +56,7 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 		c.mu.Lock()
 		err := c.err
 		if err == nil && ctx.Err() != nil {
-			err = ended(ctx)
+			err = Ended(ctx)
 			c.release(n, size)
 		}
 		if err != nil {
@@ -78,7 +78,7 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 		}
 		c.grant() // those behind may be smaller
 	}
-	return ended(ctx)
+	return Ended(ctx)
 }
 
 // listen lets in what has arrived on an idle connection before a command is

@@ -101,7 +101,7 @@ func (h *Hub) connection(ctx context.Context) (*session.Conn, error) {
 	case h.dial <- struct{}{}:
 		defer func() { <-h.dial }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, session.Ended(ctx)
 	}
 	h.mu.Lock()
 	c, noPush := h.conn, h.noPush
@@ -123,24 +123,38 @@ func (h *Hub) connection(ctx context.Context) (*session.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := command.NewRequest(trackingSpec, command.Str("ON"))
-	reply, err := c.Do(ctx, &r)
-	if err != nil {
+	if err := h.track(ctx, c); err != nil {
 		h.node.Drop(c)
-		var e resp3.ServerError
-		if errors.As(err, &e) { // the server's word, not the network's
-			h.mu.Lock()
-			h.noPush = true
-			h.mu.Unlock()
-			return nil, ErrNoPush
+		if !errors.Is(err, ErrNoPush) {
+			return nil, err
 		}
-		return nil, err
+		h.mu.Lock()
+		h.noPush = true
+		h.mu.Unlock()
+		return nil, ErrNoPush
 	}
-	reply.Release()
 	h.mu.Lock()
 	h.conn = c
 	h.mu.Unlock()
 	return c, nil
+}
+
+// track asks the server to push changes of keys that c reads.
+func (h *Hub) track(ctx context.Context, c *session.Conn) error {
+	if !c.RESP3() {
+		return ErrNoPush // the server would track, and keep it to itself
+	}
+	r := command.NewRequest(trackingSpec, command.Str("ON"))
+	reply, err := c.Do(ctx, &r)
+	if err == nil {
+		reply.Release()
+		return nil
+	}
+	var e resp3.ServerError
+	if errors.As(err, &e) && (e.Code() == "ERR" || e.Code() == "NOPERM") {
+		return ErrNoPush // for good, unlike LOADING and its like
+	}
+	return err
 }
 
 // push takes "invalidate" messages: a list of keys, or null for all.

@@ -117,16 +117,16 @@ func play(ctx context.Context, b *backend.Backend, say *teller) (*Report, error)
 func sweep(client *redisx.Client, namespace string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	cursor := "0"
+	var cursor uint64
 	for {
-		v, err := client.Cmd(ctx, "SCAN", cursor, "MATCH", "{"+namespace+"*", "COUNT", 1000)
-		if err != nil || len(v.Elems()) != 2 {
+		found, err := client.Scan(ctx, cursor, redisx.MATCH("{"+namespace+"*"), redisx.COUNT(1000))
+		if err != nil {
 			return
 		}
-		for _, k := range v.Elems()[1].Elems() {
-			client.Cmd(ctx, "DEL", k.Text())
+		if len(found.Keys) > 0 {
+			client.Unlink(ctx, found.Keys...)
 		}
-		if cursor = v.Elems()[0].Text(); cursor == "0" {
+		if cursor = found.Cursor; cursor == 0 {
 			return
 		}
 	}
@@ -134,7 +134,7 @@ func sweep(client *redisx.Client, namespace string) {
 
 // number reads a counter; a missing one is 0.
 func (s *stage) number(ctx context.Context, key string) (int64, error) {
-	n, err := redisx.Do(ctx, s.client, command.As(command.Untyped("GET", key), command.AsInt))
+	n, err := redisx.Do(ctx, s.client, command.As(command.Get(key), command.AsInt))
 	if errors.Is(err, redisx.Nil) {
 		return 0, nil
 	}

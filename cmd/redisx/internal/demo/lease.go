@@ -75,14 +75,14 @@ func playLease(ctx context.Context, s *stage) ([]Verdict, error) {
 
 // judgeLease reads the log that every accepted write appended "node token" to.
 func judgeLease(ctx context.Context, s *stage, log string) ([]Verdict, error) {
-	v, err := s.client.Cmd(ctx, "LRANGE", log, 0, -1)
+	entries, err := s.client.LRange(ctx, log, 0, -1)
 	if err != nil {
 		return nil, err
 	}
 	var last int64
 	rising, writes := true, map[string]int{}
-	for _, e := range v.Elems() {
-		node, text, _ := strings.Cut(e.Text(), " ")
+	for _, entry := range entries {
+		node, text, _ := strings.Cut(entry, " ")
 		token, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func judgeLease(ctx context.Context, s *stage, log string) ([]Verdict, error) {
 		writes[node]++
 	}
 	return []Verdict{
-		{"lease", "tokens only rise in the order of writes", fmt.Sprintf("%d writes in the log", len(v.Elems())), rising && len(v.Elems()) == 2},
+		{"lease", "tokens only rise in the order of writes", fmt.Sprintf("%d writes in the log", len(entries)), rising && len(entries) == 2},
 		{"lease", "the stale token wrote nothing", fmt.Sprintf("node-A wrote %d, node-B %d", writes["node-A"], writes["node-B"]), writes["node-A"] == 1 && writes["node-B"] == 1},
 	}, nil
 }

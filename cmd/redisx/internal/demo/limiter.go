@@ -22,7 +22,7 @@ const (
 func playLimiter(ctx context.Context, s *stage) ([]Verdict, error) {
 	l := limiter.New(s.client, fmt.Sprintf("%d/s", ratePerSecond), limiter.Burst(burst), limiter.Namespace(s.namespace))
 	s.say.say("%d callers hammer an API that admits %d/s, burst %d, for %v", hammers, ratePerSecond, burst, hammerFor)
-	from, err := s.serverTime(ctx)
+	from, err := s.client.Time(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func playLimiter(ctx context.Context, s *stage) ([]Verdict, error) {
 			for time.Now().Before(end) {
 				d, err := l.Allow(ctx, "api:/users")
 				if err == nil && d.Allowed {
-					_, err = s.client.Cmd(ctx, "INCR", s.key("admitted"))
+					_, err = s.client.Incr(ctx, s.key("admitted"))
 				}
 				mu.Lock()
 				if err != nil {
@@ -55,7 +55,7 @@ func playLimiter(ctx context.Context, s *stage) ([]Verdict, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	to, err := s.serverTime(ctx)
+	to, err := s.client.Time(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,21 +95,4 @@ func judgeLimiter(ctx context.Context, s *stage, l *limiter.Limiter, admitted in
 		{"limiter", "never less than promised", fmt.Sprintf("%d admitted, at least %d", admitted, least), admitted >= least},
 		{"limiter", "who waits RetryAfter is admitted", fmt.Sprintf("after %v: admitted is %v", retry.Round(time.Millisecond), d.Allowed), d.Allowed},
 	}, nil
-}
-
-// serverTime returns the server's clock.
-func (s *stage) serverTime(ctx context.Context) (time.Time, error) {
-	v, err := s.client.Cmd(ctx, "TIME")
-	if err != nil {
-		return time.Time{}, err
-	}
-	if len(v.Elems()) != 2 {
-		return time.Time{}, fmt.Errorf("TIME answered %d elements", len(v.Elems()))
-	}
-	sec, err := v.Elems()[0].Int()
-	if err != nil {
-		return time.Time{}, err
-	}
-	us, err := v.Elems()[1].Int()
-	return time.Unix(sec, us*1000), err
 }

@@ -44,11 +44,11 @@ func playCompute(ctx context.Context, s *stage) ([]Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.client.Cmd(ctx, "GET", s.key("user:1"))
+	value, err := s.client.Get(ctx, s.key("user:1"))
 	if err != nil {
 		return nil, err
 	}
-	s.say.say("%d callers asked for user:1; the value in Redis is %s", processes*readers, v.Text())
+	s.say.say("%d callers asked for user:1; the value in Redis is %s", processes*readers, value)
 	return []Verdict{
 		{"compute", "a cold key is computed once", fmt.Sprintf("%d load for %d callers", loads, processes*readers), loads == 1},
 		{"compute", "every caller has the value", fmt.Sprintf("%d answers, %d different", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*readers},
@@ -131,11 +131,7 @@ func (w *Worker) pay(ctx context.Context) error {
 	return w.together(ctx, payers, func(ctx context.Context) (string, error) {
 		return idem.Run(ctx, s.client, "pay:order-7", func(ctx context.Context) (string, error) {
 			time.Sleep(100 * time.Millisecond) // the bank's time
-			v, err := s.client.Cmd(ctx, "INCR", s.key("charges"))
-			if err != nil {
-				return "", err
-			}
-			n, err := v.Int()
+			n, err := s.client.Incr(ctx, s.key("charges"))
 			return "receipt " + strconv.FormatInt(n, 10) + " by " + w.Name, err
 		}, idem.Namespace(w.Namespace))
 	})
@@ -147,7 +143,7 @@ func (w *Worker) read(ctx context.Context) error {
 	return w.together(ctx, readers, func(ctx context.Context) (string, error) {
 		return intent.GetOrCompute(ctx, s.client, s.key("user:1"), time.Minute, func(ctx context.Context) (string, error) {
 			time.Sleep(100 * time.Millisecond) // the database's time
-			_, err := s.client.Cmd(ctx, "INCR", s.key("loads"))
+			_, err := s.client.Incr(ctx, s.key("loads"))
 			return "Ada, loaded by " + w.Name, err
 		})
 	})

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/queue"
 )
 
@@ -93,15 +92,14 @@ func (s *stage) untilSettled(ctx context.Context, q *queue.Queue[email]) error {
 // judgeQueue counts, for every mail, how often it was sent: the workers count
 // in a hash, field by field.
 func judgeQueue(ctx context.Context, s *stage, q *queue.Queue[email]) ([]Verdict, error) {
-	v, err := s.client.Cmd(ctx, "HGETALL", s.key("sent"))
+	counts, err := s.client.HGetAll(ctx, s.key("sent"))
 	if err != nil {
 		return nil, err
 	}
 	sent, twice := map[int]int{}, 0
-	elems := v.Elems()
-	for i := 0; i+1 < len(elems); i += 2 {
-		n, err1 := strconv.Atoi(elems[i].Text())
-		times, err2 := strconv.Atoi(elems[i+1].Text())
+	for mail, count := range counts {
+		n, err1 := strconv.Atoi(mail)
+		times, err2 := strconv.Atoi(count)
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
@@ -134,7 +132,7 @@ func (w *Worker) mail(ctx context.Context) error {
 		case job.Data.N == poison:
 			return errors.New("no such mailbox")
 		case job.Data.N == bounced && job.Attempt == 1:
-			if _, err := command.Do(ctx, s.client, command.Untyped("INCR", s.key("bounced"))); err != nil {
+			if _, err := s.client.Incr(ctx, s.key("bounced")); err != nil {
 				return err
 			}
 			return errors.New("mailbox is full")
@@ -144,7 +142,7 @@ func (w *Worker) mail(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		_, err := command.Do(ctx, s.client, command.Untyped("HINCRBY", s.key("sent"), n, 1))
+		_, err := s.client.HIncrBy(ctx, s.key("sent"), n, 1)
 		return err
 	}, queue.Concurrency(perWorker))
 	if ctx.Err() != nil {

@@ -22,8 +22,9 @@ for i = 4, #ARGV, 2 do
   if p and (p[2] ~= ARGV[2] or p[4] ~= tonumber(ARGV[i + 1])) then
     code = 0
   elseif p then
-    -- JUSTID: the delivery count stays. An entry that was deleted drops out.
-    if #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID') == 1 then
+    -- JUSTID keeps the delivery count; RETRYCOUNT says so to servers that count
+    -- it all the same (miniredis). An entry that was deleted drops out.
+    if #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', p[4], 'JUSTID') == 1 then
       redis.call('ZADD', KEYS[2], deadline, id)
       code = 1
     end

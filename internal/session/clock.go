@@ -137,6 +137,10 @@ func (c *Conn) chores() (peek time.Duration, ping bool) {
 	case k.armed:
 		if k.idle++; k.idle > idleAfter {
 			k.armed, k.idle = false, 0
+			if !c.leading {
+				c.rd.Release() // an idle connection keeps no buffers of a busy one
+				c.wbuf, c.spare = nil, nil
+			}
 		}
 	default:
 		k.idle++

@@ -1,0 +1,125 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/cmd/redisx/internal/backend"
+	"github.com/redisx/redisx/ds/limiter"
+)
+
+// setup returns a stage on the embedded server.
+func setup(t *testing.T) *stage {
+	t.Helper()
+	b, err := backend.Open(t.Context(), "", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	c, err := redisx.Connect(t.Context(), b.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return &stage{client: c, url: b.URL, namespace: "test", say: &teller{json: true}}
+}
+
+// failing returns the claims that do not hold.
+func failing(vs []Verdict, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, v := range vs {
+		if !v.Holds {
+			out = append(out, v.Claim)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// A verdict that cannot fail proves nothing: each is shown a server on which
+// its promise was broken.
+
+func TestTheLeaseVerdictsSeeAStaleWrite(t *testing.T) {
+	s := setup(t)
+	ctx := t.Context()
+	log := s.key("lease-log")
+	s.client.RPush(ctx, log, "node-A 1", "node-B 2")
+	if got := failing(judgeLease(ctx, s, log)); got != "" {
+		t.Errorf("a good log fails: %s", got)
+	}
+	s.client.RPush(ctx, log, "node-A 1")
+	if got := failing(judgeLease(ctx, s, log)); !strings.Contains(got, "stale") || !strings.Contains(got, "rise") {
+		t.Errorf("after a stale write only %q fails", got)
+	}
+}
+
+func TestTheQueueVerdictsSeeLostAndDoubledJobs(t *testing.T) {
+	s := setup(t)
+	ctx := t.Context()
+	q := s.queue()
+	for n := 1; n <= mails; n++ {
+		if n != poison {
+			s.client.HSet(ctx, s.key("sent"), redisx.KV(strconv.Itoa(n), "1"))
+		}
+	}
+	s.client.Incr(ctx, s.key("bounced"))
+	// Nothing is dead yet, and everything else is as it should be.
+	if got := failing(judgeQueue(ctx, s, q)); got != "the poison job is a dead letter" {
+		t.Errorf("failing: %q, want only the missing dead letter", got)
+	}
+	s.client.HDel(ctx, s.key("sent"), "3")
+	if got := failing(judgeQueue(ctx, s, q)); !strings.Contains(got, "no job is lost") {
+		t.Errorf("with a lost mail %q fails", got)
+	}
+	s.client.HIncrBy(ctx, s.key("sent"), "4", 5)
+	if got := failing(judgeQueue(ctx, s, q)); !strings.Contains(got, "run twice") {
+		t.Errorf("with mails sent six times %q fails", got)
+	}
+}
+
+func TestTheLimiterVerdictsSeeTooManyAndTooFew(t *testing.T) {
+	s := setup(t)
+	l := limiter.New(s.client, "20/s", limiter.Burst(burst), limiter.Namespace(s.namespace))
+	for admitted, want := range map[int64]string{
+		burst + 30: "",
+		burst + 31: "never more than burst + rate x time",
+		burst:      "never less than promised",
+	} {
+		if got := failing(judgeLimiter(t.Context(), s, l, admitted, 1500*time.Millisecond)); got != want {
+			t.Errorf("%d admitted in 1.5 s: %q fails, want %q", admitted, got, want)
+		}
+	}
+}
+
+func TestAReportFailsWithItsFirstBrokenVerdict(t *testing.T) {
+	r := &Report{Verdicts: []Verdict{{"a", "b", "c", true}}}
+	if err := r.err(); err != nil {
+		t.Errorf("error %v", err)
+	}
+	r.Verdicts = append(r.Verdicts, Verdict{"queue", "no job is lost", "58 of 59", false})
+	if err := r.err(); !errors.Is(err, ErrVerdict) || !strings.Contains(err.Error(), "58 of 59") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestSweepRemovesOnlyTheDemosKeys(t *testing.T) {
+	s := setup(t)
+	ctx := context.Background()
+	s.client.Set(ctx, s.key("x"), "1")
+	s.client.Set(ctx, "{test:lease:a}:lease", "1")
+	s.client.Set(ctx, "mine", "1")
+	sweep(s.client, s.namespace)
+	if n, err := s.client.Exists(ctx, s.key("x"), "{test:lease:a}:lease"); n != 0 || err != nil {
+		t.Errorf("%d keys of the demo are left, %v", n, err)
+	}
+	if v, err := s.client.Get(ctx, "mine"); v != "1" || err != nil {
+		t.Errorf("another key is %q, %v", v, err)
+	}
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/redisx/redisx/cmd/redisx/internal/demo"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+// TestMain is also the demo's worker: it starts its own executable.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "demo-worker" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// playDemo plays the demo and returns what it prints.
+func playDemo(t *testing.T, o demo.Options) ([]byte, error) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	o.Out, o.Once = out, true
+	playErr := demo.Play(t.Context(), o)
+	text, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, playErr
+}
+
+func TestTheDemoHoldsOnARealServer(t *testing.T) {
+	text, err := playDemo(t, demo.Options{URL: serverstest.Start(t).URL(), JSON: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	var r demo.Report
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	primitives := map[string]bool{}
+	for _, v := range r.Verdicts {
+		primitives[v.Primitive] = true
+		if !v.Holds {
+			t.Errorf("%s: %s: %s", v.Primitive, v.Claim, v.Found)
+		}
+	}
+	if len(primitives) != 5 || r.Seconds > 15 || len(r.Story) == 0 {
+		t.Errorf("verdicts on %v in %.1f s, want five primitives within 15 s", primitives, r.Seconds)
+	}
+}
+
+func TestTheDemoHoldsOnTheEmbeddedServer(t *testing.T) {
+	text, err := playDemo(t, demo.Options{Embedded: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if bytes.Contains(text, []byte("\x1b")) {
+		t.Error("colours in a file")
+	}
+	for _, want := range []string{"embedded in this process", "not here: client tracking", "kill -9", "refused", "verdicts hold"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the story lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestADemoWithoutItsServerSaysWhy(t *testing.T) {
+	text, err := playDemo(t, demo.Options{URL: "redis://:s3cr3t@127.0.0.1:1"})
+	if err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("error %v, want the refused connection", err)
+	}
+	if strings.Contains(err.Error()+string(text), "s3cr3t") {
+		t.Errorf("the password shows in %v or\n%s", err, text)
+	}
+}

@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"testing"
 	"time"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/intent"
+	"github.com/redisx/redisx/internal/servers/serverstest"
 )
+
+// url is where the examples connect to.
+var url = "redis://127.0.0.1:6379"
 
 type User struct{ Name string }
 
 func ExampleGetOrCompute() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	client, err := redisx.Connect(ctx, url)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -33,7 +38,7 @@ func ExampleGetOrCompute() {
 
 func ExampleRateLimit() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	client, err := redisx.Connect(ctx, url)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +59,7 @@ func ExampleRateLimit() {
 
 func ExampleLeaseLock() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	client, err := redisx.Connect(ctx, url)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -65,4 +70,20 @@ func ExampleLeaseLock() {
 		return ctx.Err() // upload, with ctx: it ends before anyone else gets in
 	})
 	fmt.Println(err)
+}
+
+func TestExamples(t *testing.T) {
+	url = serverstest.Start(t).URL()
+	for _, e := range []struct {
+		name, prints string
+		run          func()
+	}{
+		{"GetOrCompute", "Ada <nil>\n<nil>\n", ExampleGetOrCompute},
+		{"RateLimit", "admitted\n", ExampleRateLimit},
+		{"LeaseLock", "<nil>\n", ExampleLeaseLock},
+	} {
+		if got := serverstest.Printed(t, e.run); got != e.prints {
+			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
+		}
+	}
 }

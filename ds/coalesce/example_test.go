@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/internal/servers/serverstest"
 )
+
+// url is where the examples connect to.
+var url = "redis://127.0.0.1:6379"
 
 func ExampleLocal() {
 	var g coalesce.Group
@@ -35,7 +40,7 @@ func ExampleLocal() {
 
 func ExampleFill() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	client, err := redisx.Connect(ctx, url)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -58,7 +63,7 @@ func ExampleFill() {
 
 func ExampleDo() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, "redis://127.0.0.1:6379")
+	client, err := redisx.Connect(ctx, url)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -70,4 +75,19 @@ func ExampleDo() {
 		return []string{"line 1", "line 2"}, nil
 	})
 	fmt.Println(report, err)
+}
+
+func TestExamples(t *testing.T) {
+	url = serverstest.Start(t).URL()
+	for _, e := range []struct {
+		name, prints string
+		run          func()
+	}{
+		{"Fill", "Ada <nil>\n<nil>\n", ExampleFill},
+		{"Do", "[line 1 line 2] <nil>\n", ExampleDo},
+	} {
+		if got := serverstest.Printed(t, e.run); got != e.prints {
+			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
+		}
+	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log"
-	"os"
 	"testing"
 
 	"github.com/redisx/redisx"
@@ -74,28 +72,8 @@ func TestExamples(t *testing.T) {
 		},
 		{"Limiter_AllowN", "true <nil>\nlimiter: model:ada: cost 4000 never fits a burst of 1000\n", ExampleLimiter_AllowN},
 	} {
-		if got := printed(t, e.run); got != e.prints {
+		if got := serverstest.Printed(t, e.run); got != e.prints {
 			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
 		}
 	}
-}
-
-// printed runs f and returns what it wrote to the standard output.
-func printed(t *testing.T, f func()) string {
-	t.Helper()
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout := os.Stdout
-	os.Stdout = w
-	func() {
-		defer func() { os.Stdout = stdout; w.Close() }()
-		f()
-	}()
-	out, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/queue"
 )
 
@@ -108,6 +110,8 @@ func TestAJobThatTakesItsWorkersDownIsBuriedUnread(t *testing.T) {
 	if _, err := q.Enqueue(t.Context(), "next"); err != nil {
 		t.Fatal(err)
 	}
+	// Also where there is no memory left: it is the poison that must go.
+	cmd(t, c, "CONFIG", "SET", "maxmemory", "1")
 	before := codec.decoded.Load()
 	workUntilEmpty(t, q, func(_ context.Context, job *queue.Job[string]) error {
 		if job.Data != "next" {
@@ -298,7 +302,57 @@ func TestTheAttemptIsPartOfTheFence(t *testing.T) {
 	}
 }
 
-func TestTidyingForgetsNoDeliveries(t *testing.T) {
+// tidy runs the script as if a round were due and consumers were gone after a
+// moment of silence. It returns what was forgotten and found.
+func tidy(t testing.TB, c *redisx.Client) (forgotten, found int64) {
+	t.Helper()
+	cmd(t, c, "DEL", tidiedKey)
+	n, err := command.RunScript(t.Context(), c, queue.TidyScript, command.AsSlice(command.AsInt),
+		[]string{jobsKey, deadlinesKey, "{redisx:queue:email}:meta", tidiedKey},
+		command.Str("workers"), command.Int(50), command.Int(10_000), command.Int(50))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n[0], n[1]
+}
+
+func TestTidyingForgetsConsumersButNoDeliveries(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email")
+	if _, err := q.EnqueueMany(t.Context(), mails(3)); err != nil {
+		t.Fatal(err)
+	}
+	cmd(t, c, "XGROUP", "CREATE", jobsKey, "workers", 0)
+	cmd(t, c, "XREADGROUP", "GROUP", "workers", "holder", "COUNT", 2, "STREAMS", jobsKey, ">")
+	cmd(t, c, "XGROUP", "CREATECONSUMER", jobsKey, "workers", "nobody")
+	sleep(t.Context(), 100*time.Millisecond)
+	if forgotten, _ := tidy(t, c); forgotten != 1 {
+		t.Errorf("%d consumers were forgotten", forgotten)
+	}
+	if st := stats(t, q); st.Running != 2 || st.Consumers != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestTidyingFindsWhatLiesBehindBusyDeliveries(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email")
+	if _, err := q.EnqueueMany(t.Context(), mails(250)); err != nil {
+		t.Fatal(err)
+	}
+	cmd(t, c, "XGROUP", "CREATE", jobsKey, "workers", 0)
+	cmd(t, c, "XREADGROUP", "GROUP", "workers", "stranger", "COUNT", 250, "STREAMS", jobsKey, ">")
+	sleep(t.Context(), 100*time.Millisecond)
+	for round, want := range []int64{100, 100, 50, 0} {
+		if _, found := tidy(t, c); found != want {
+			t.Errorf("round %d found %d deliveries without a deadline, not %d", round, found, want)
+		}
+	}
+}
+
+func TestWorkersFindDeliveriesWithoutADeadline(t *testing.T) {
 	t.Parallel()
 	_, c := setup(t)
 	const visibility = 100 * time.Millisecond
@@ -307,10 +361,8 @@ func TestTidyingForgetsNoDeliveries(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd(t, c, "XGROUP", "CREATE", jobsKey, "workers", 0)
-	// Another client's doing: 150 deliveries without a deadline, and a member
-	// of the group that holds nothing.
+	// Another client's doing: 150 deliveries without a deadline.
 	cmd(t, c, "XREADGROUP", "GROUP", "workers", "stranger", "COUNT", 150, "STREAMS", jobsKey, ">")
-	cmd(t, c, "XGROUP", "CREATECONSUMER", jobsKey, "workers", "nobody")
 	sleep(t.Context(), 2*visibility)
 	var seen sync.Map
 	ctx, cancel := context.WithCancel(t.Context())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -36,11 +37,17 @@ func spawn(t testing.TB, s *servers.Server, role string, env ...string) *process
 	p := &process{cmd: exec.Command(os.Args[0], "-test.run=^$"), done: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), append(env, roleEnv+"="+role, urlEnv+"="+s.URL())...)
 	p.cmd.Stderr = os.Stderr
+	// The child ends when this pipe does, so also when the test is killed.
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
 		defer close(p.done)
+		defer stdin.Close()
 		_ = p.cmd.Wait()
 	}()
 	t.Cleanup(p.kill)
@@ -75,6 +82,10 @@ func (p *process) pending(t testing.TB, c *redisx.Client, jobs, group string) in
 // child is main of such a process.
 func child(role string) int {
 	ctx := context.Background()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(2)
+	}()
 	c, err := redisx.Connect(ctx, os.Getenv(urlEnv))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "child:", err)

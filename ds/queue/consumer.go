@@ -22,7 +22,7 @@ const (
 	lingerTime = 25 * time.Millisecond
 	// Saying goodbye may take many times what the slowest claim took, within
 	// these: who has ended a loop must not wait for a server that is away.
-	goodbyes     = 50
+	goodbyes     = 10
 	shortGoodbye = 40 * time.Millisecond
 	longGoodbye  = 2 * time.Second
 	// goneTime is how long a consumer without deliveries is silent before

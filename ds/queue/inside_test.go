@@ -1,11 +1,15 @@
 package queue
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/redisx/redisx/ds/internal/hold"
 )
 
 func TestIDsAreOrderedAsTheServerDoes(t *testing.T) {
@@ -64,5 +68,41 @@ func TestADeliveryTakesOnlyTheStepsDrawn(t *testing.T) {
 				t.Errorf("from %d to %d: panicked %v", from, next, panicked)
 			}
 		}
+	}
+}
+
+func TestAJobsContextLooksAtTheClockItself(t *testing.T) {
+	t.Parallel()
+	const ttl = 100 * time.Millisecond
+	for name, look := range map[string]func(context.Context) bool{
+		"Err":   func(ctx context.Context) bool { return ctx.Err() != nil },
+		"Cause": func(ctx context.Context) bool { return errors.Is(context.Cause(ctx), ErrStaleDelivery) },
+		"Done": func(ctx context.Context) bool {
+			select {
+			case <-ctx.Done():
+				return true
+			default:
+				return false
+			}
+		},
+	} {
+		// Nothing listens for the end of the hold, as if that had not run yet.
+		h := hold.Start(t.Context(), time.Now(), hold.Options{TTL: ttl})
+		c := &consumer{core: &core{name: "email"}, open: map[*delivery]struct{}{}, freed: make(chan struct{}, 1)}
+		d := &delivery{c: c, id: "1-0", attempt: 1, hold: h}
+		inner, cancel := context.WithCancelCause(t.Context())
+		d.cancel, d.ctx = cancel, jobContext{inner, d}
+		c.open[d] = struct{}{}
+		if look(d.ctx) {
+			t.Errorf("%s: ended from the start", name)
+		}
+		<-h.Context().Done()
+		if !look(d.ctx) {
+			t.Errorf("%s does not see that the window has closed", name)
+		}
+		if c.count() != 0 || d.state != lapsed {
+			t.Errorf("%s: state %d, %d open", name, d.state, c.count())
+		}
+		h.Stop()
 	}
 }

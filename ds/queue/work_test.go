@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/queue"
 )
 
@@ -129,46 +130,95 @@ func TestARetryComesAtItsTimeByTheServersClock(t *testing.T) {
 	}
 }
 
-func TestARetryIsNotForgottenByBusyConsumers(t *testing.T) {
+// takeOne starts a consumer that takes one job and then is busy until the end of
+// the test: it asks for no other, even after that one has been settled.
+func takeOne[T any](t testing.TB, q *queue.Queue[T]) *queue.Job[T] {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	out, done := make(chan *queue.Job[T], 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		for job, err := range q.Consume(ctx) {
+			if err == nil {
+				out <- job
+				<-ctx.Done()
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return receive(t, out, 5*time.Second)
+}
+
+func TestARetryWakesAnIdleConsumerThatSleepsLonger(t *testing.T) {
 	t.Parallel()
 	_, c := setup(t)
 	q := queue.New[email](c, "email", queue.Visibility(20*time.Second))
-	if _, err := q.EnqueueMany(t.Context(), mails(1)); err != nil {
+	if _, err := q.Enqueue(t.Context(), email{}); err != nil {
 		t.Fatal(err)
 	}
-	// A takes the only job; B is idle and sleeps long.
-	a, _ := consumer(t, q)
-	job := receive(t, a, 5*time.Second)
-	b, _ := consumer(t, q)
-	eventually(t, 5*time.Second, "B sleeps", func() bool {
+	job := takeOne(t, q)
+	jobs, _ := consumer(t, q)
+	eventually(t, 5*time.Second, "the other sleeps, for five seconds", func() bool {
 		return strings.Contains(cmd(t, c, "INFO", "clients").Text(), "blocked_clients:1")
 	})
-	// A gives it back for later and at once gets another: whoever was woken to
-	// watch the time may be busy now.
-	if err := job.Retry(t.Context(), time.Second); err != nil {
-		t.Fatal(err)
-	}
+	const delay = 700 * time.Millisecond
 	start := time.Now()
-	if _, err := q.Enqueue(t.Context(), email{To: "other"}); err != nil {
+	if err := job.Retry(t.Context(), delay); err != nil {
 		t.Fatal(err)
 	}
-	var first, second *queue.Job[email]
-	select {
-	case first = <-a:
-	case first = <-b:
-	case <-time.After(3 * time.Second):
-		t.Fatal("the other job was not taken")
+	again := receive(t, jobs, 10*time.Second)
+	if took := time.Since(start); took < delay || took > delay+500*time.Millisecond {
+		t.Errorf("it came after %v, the delay is %v", took, delay)
 	}
-	select {
-	case second = <-a:
-	case second = <-b:
-	case <-time.After(3 * time.Second):
-		t.Fatal("the retry was not taken, with one consumer idle")
+	if err := again.Ack(t.Context()); err != nil {
+		t.Error(err)
 	}
-	if took := time.Since(start); took > 1500*time.Millisecond {
-		t.Errorf("the retry came after %v", took)
+}
+
+// gate is a Doer that holds BLPOP back until it is opened.
+type gate struct {
+	command.Doer
+	reached, open chan struct{}
+	once          sync.Once
+}
+
+func (g *gate) Do(ctx context.Context, r command.Request) (command.Reply, error) {
+	if r.Name() == "BLPOP" {
+		g.once.Do(func() { close(g.reached) })
+		<-g.open
 	}
-	for _, j := range []*queue.Job[email]{first, second} {
+	return g.Doer.Do(ctx, r)
+}
+
+// A consumer found nothing and is about to sleep. In that moment a job comes, a
+// retry becomes due soon, and a third consumer takes the job: with it, it must
+// not take the word of the retry.
+func TestWhoTakesAJobPassesTheWatchOn(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email", queue.Visibility(20*time.Second))
+	if _, err := q.Enqueue(t.Context(), email{}); err != nil {
+		t.Fatal(err)
+	}
+	job := takeOne(t, q)
+	g := &gate{Doer: c, reached: make(chan struct{}), open: make(chan struct{})}
+	jobs, _ := consumer(t, queue.New[email](g, "email", queue.Visibility(20*time.Second), queue.AllowEviction()))
+	<-g.reached
+	if _, err := q.Enqueue(t.Context(), email{}); err != nil {
+		t.Fatal(err)
+	}
+	const delay = 700 * time.Millisecond
+	start := time.Now()
+	if err := job.Retry(t.Context(), delay); err != nil {
+		t.Fatal(err)
+	}
+	other := takeOne(t, q)
+	close(g.open)
+	again := receive(t, jobs, 10*time.Second)
+	if took := time.Since(start); took < delay || took > delay+500*time.Millisecond {
+		t.Errorf("it came after %v, the delay is %v", took, delay)
+	}
+	for _, j := range []*queue.Job[email]{again, other} {
 		if err := j.Ack(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -278,6 +328,48 @@ func TestWorkEndsGracefully(t *testing.T) {
 	st := stats(t, q)
 	if st.Waiting+st.Delayed != 45 || st.Running != 0 || st.Consumers != 0 {
 		t.Errorf("%+v", st)
+	}
+}
+
+func TestWorkHandsBackWhatItClaimedAhead(t *testing.T) {
+	t.Parallel()
+	_, c := setup(t)
+	q := queue.New[email](c, "email")
+	if _, err := q.EnqueueMany(t.Context(), mails(5000)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	release := make(chan struct{})
+	var wg sync.WaitGroup
+	var calls, most atomic.Int64
+	wg.Go(func() {
+		err := q.Work(ctx, func(_ context.Context, job *queue.Job[email]) error {
+			most.Store(max(most.Load(), int64(job.Attempt)))
+			if calls.Add(1) > 2000 {
+				<-release
+			}
+			return nil
+		}, queue.Concurrency(5))
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, 10*time.Second, "fast handlers have made it claim ahead", func() bool {
+		return calls.Load() == 2005 && stats(t, q).Running > 5
+	})
+	cancel()
+	eventually(t, 5*time.Second, "only what handlers run is still held", func() bool { return stats(t, q).Running == 5 })
+	close(release)
+	wg.Wait()
+	if st := stats(t, q); st.Waiting+st.Delayed != 2995 || st.Running != 0 {
+		t.Errorf("%+v", st)
+	}
+	workUntilEmpty(t, q, func(_ context.Context, job *queue.Job[email]) error {
+		most.Store(max(most.Load(), int64(job.Attempt)))
+		return nil
+	})
+	if n := most.Load(); n != 1 {
+		t.Errorf("a job was charged %d attempts", n)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/redisx/redisx/ds/internal/codec"
 )
 
 const (
@@ -41,7 +43,7 @@ func defaults() config {
 		visibility: defaultVisibility,
 		attempts:   defaultAttempts,
 		backoff:    exponential,
-		codec:      jsonCodec{},
+		codec:      codec.JSON{},
 		onError:    func(error) {},
 	}
 }

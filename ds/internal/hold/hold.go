@@ -13,10 +13,6 @@ import (
 // deleted, lapsed, or somebody else's.
 var ErrGone = errors.New("hold: gone")
 
-// errParent ends a Hold whose parent has ended; nobody sees it as a cause,
-// because the parent's own came first.
-var errParent = errors.New("hold: parent context ended")
-
 // Reason says why a Hold has ended.
 type Reason string
 
@@ -113,7 +109,9 @@ func Start(parent context.Context, sent time.Time, o Options) *Hold {
 	if o.Renew != nil {
 		h.beat = time.AfterFunc(o.TTL/3-time.Since(sent)+jitter(o.TTL/30), h.renew)
 	}
-	h.forget = context.AfterFunc(parent, func() { h.end(errParent) })
+	// The parent tells its children in any order: the callback may be here first,
+	// so it brings the parent's own cause along.
+	h.forget = context.AfterFunc(parent, func() { h.end(context.Cause(parent)) })
 	h.mu.Unlock()
 	return h
 }

@@ -417,3 +417,20 @@ func TestHoldsUnderRandomTimesNeverOutliveTheServer(t *testing.T) {
 		})
 	}
 }
+
+func TestTheParentsCauseWinsWhicheverChildIsToldFirst(t *testing.T) {
+	cause := errors.New("shutting down")
+	for range 300 {
+		parent, cancel := context.WithCancelCause(context.Background())
+		for range 500 { // children that keep the parent busy between ours
+			context.AfterFunc(parent, func() {})
+		}
+		h := Start(parent, time.Now(), Options{TTL: time.Minute})
+		cancel(cause)
+		<-h.Context().Done()
+		if got := context.Cause(h.Context()); got != cause {
+			t.Fatalf("the cause is %v, want the parent's", got)
+		}
+		h.Stop()
+	}
+}

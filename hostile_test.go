@@ -201,11 +201,7 @@ func checkHostile(t *testing.T, s *fakeServer, h hostileReply, call func(context
 	if took > hostileDeadline+500*time.Millisecond {
 		t.Errorf("took %v, bound %v", took, hostileDeadline)
 	}
-	times := int64(2)
-	if strings.HasPrefix(h.name, "a streamed") {
-		times = 8 // nobody knows their length, so buffers grow by copying: most of it is garbage
-	}
-	if bound := times*sent + 4<<20; grown > bound {
+	if bound := 2*sent + 4<<20; grown > bound {
 		t.Errorf("%d bytes of memory for %d received, bound %d", grown, sent, bound)
 	}
 }

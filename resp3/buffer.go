@@ -9,17 +9,16 @@ const (
 	minBuffer   = 16 << 10  // an idle connection's read buffer
 	burstBuffer = 64 << 10  // what bursts of small frames make it grow to
 	keepBuffer  = 256 << 10 // the most that is kept after large frames
-	bigBuffer   = 1 << 20   // from here on buffers grow by a quarter, not twice
-	maxPart     = 4 << 20
-	idleFills   = 16 // how often the buffer must be far too large to shrink
+	bigBuffer   = 1 << 20   // where growing ends: a larger frame is kept in parts
+	idleFills   = 16        // how often the buffer must be far too large to shrink
 	emptyReads  = 100
 )
 
 var errBadCount = errors.New("resp3: the source returned an impossible count")
 
-// Fill reads from the source once. It makes room first: up to 1 MiB as frames
-// and bursts need it, and more than that only in proportion to what has
-// arrived. An error that came with bytes is returned by the next Fill.
+// Fill reads from the source once. It makes room first, at most 2 MiB at a time
+// and in proportion to what has arrived, if Poll is asked for frames in between.
+// An error that came with bytes is returned by the next Fill.
 func (r *Reader) Fill() error {
 	if err := r.pend; err != nil {
 		r.pend = nil
@@ -33,7 +32,8 @@ func (r *Reader) Fill() error {
 		}
 		if n > 0 {
 			r.pend = err
-			r.took(n)
+			r.w += n
+			r.most = max(r.most, r.w)
 			return nil
 		}
 		if err != nil {
@@ -47,25 +47,29 @@ func (r *Reader) Fill() error {
 // falls idle. It ends the validity of Views.
 func (r *Reader) Release() {
 	if r.Buffered() == 0 {
+		r.whole = nil
 		r.replace(nil)
 	}
 }
 
 // room returns free space to read into, moving or growing the buffer.
 func (r *Reader) room() []byte {
-	r.norm = nil
+	r.whole = nil
 	have := r.w - r.r
-	if r.parts.list != nil {
-		return r.parts.room(have, r.scan.want)
-	}
+	missing := max(r.scan.pos+1-have, 1)
+	part := min(max(bigBuffer, missing+minBuffer), 2*bigBuffer)
 	switch {
+	case len(r.parts) > 0:
+		if r.w == len(r.buf) {
+			r.seal(part)
+		}
+		return r.buf[r.w:]
 	case have == 0:
 		r.empty()
-	case len(r.buf) > bigBuffer && have < keepBuffer/2 && r.scan.want < keepBuffer:
+	case len(r.buf) >= bigBuffer && have < keepBuffer/2 && r.scan.pos < keepBuffer:
 		r.replace(make([]byte, keepBuffer)) // the rest after a large frame
 	}
 	r.from = r.r
-	missing := max(r.scan.want-have, 1)
 	free := len(r.buf) - r.w
 	switch {
 	case free >= len(r.buf)/2 || free >= minBuffer:
@@ -77,10 +81,8 @@ func (r *Reader) room() []byte {
 		r.replace(r.buf)
 	case len(r.buf) < bigBuffer:
 		r.replace(make([]byte, 2*len(r.buf)))
-	case missing > have/4:
-		return r.parts.room(have, r.scan.want)
 	default:
-		r.replace(make([]byte, have+have/4))
+		r.seal(part)
 	}
 	return r.buf[r.w:]
 }
@@ -113,53 +115,18 @@ func (r *Reader) empty() {
 	}
 }
 
-// took notes that n bytes were read into the space that room returned.
-func (r *Reader) took(n int) {
-	if r.parts.list == nil {
-		r.w += n
-		r.most = max(r.most, r.w)
+// seal puts aside, where they lie, the bytes that the scanner has passed, as a
+// part of the frame at hand. What follows goes into a buffer of size, to which
+// nothing is copied but the beginning of a header.
+func (r *Reader) seal(size int) {
+	n := r.scan.passed(r.w - r.r)
+	end := r.r + n
+	if rest := r.w - end; rest > n {
+		r.replace(make([]byte, 2*len(r.buf))) // Poll was not asked for long
 		return
 	}
-	r.parts.took(n)
-	if have := r.w - r.r + r.parts.held; have >= r.scan.want {
-		buf := make([]byte, have+minBuffer)
-		r.replace(buf)
-		r.w += r.parts.join(buf[r.w:])
-	}
-}
-
-// parts holds the bytes of a bulk string that is far larger than what has
-// arrived of it. They are joined when all are here: memory stays within twice
-// what arrived and every byte is copied once, which growing one buffer does not
-// achieve.
-type parts struct {
-	list [][]byte // all full but, until join, the last
-	w    int      // bytes in the last
-	held int      // bytes in all
-}
-
-// room returns free space for a frame of which have bytes are elsewhere and
-// that needs want.
-func (p *parts) room(have, want int) []byte {
-	if len(p.list) == 0 || p.w == len(p.list[len(p.list)-1]) {
-		size := min(have+p.held, maxPart, want-have-p.held)
-		p.list = append(p.list, make([]byte, size))
-		p.w = 0
-	}
-	return p.list[len(p.list)-1][p.w:]
-}
-
-func (p *parts) took(n int) {
-	p.w += n
-	p.held += n
-}
-
-// join copies all bytes to dst and forgets them.
-func (p *parts) join(dst []byte) int {
-	n := 0
-	for _, part := range p.list {
-		n += copy(dst[n:], part)
-	}
-	*p = parts{}
-	return n
+	r.parts = append(r.parts, r.buf[r.r:end:end])
+	r.scan.forget(n)
+	r.r = end
+	r.replace(make([]byte, max(size, 2*(r.w-end))))
 }

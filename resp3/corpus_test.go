@@ -201,8 +201,10 @@ var limited = []struct {
 	{"frame of one bulk", resp3.Limits{Frame: 10}, "$5\r\nabcde\r\n", "$4\r\nabcd\r\n"},
 	{"frame of one line", resp3.Limits{Frame: 5}, "+abc\r\n", "+OK\r\n"},
 	{"frame of one integer", resp3.Limits{Frame: 5}, ":123\r\n", ":12\r\n"},
+	{"frame with the attribute before it", resp3.Limits{Frame: 31}, "|1\r\n+k\r\n+v\r\n*?\r\n:1\r\n:1\r\n:1\r\n:1\r\n", "|1\r\n+k\r\n+v\r\n*?\r\n:1\r\n:1\r\n:1\r\n.\r\n"},
 	{"attributes", resp3.Limits{Attributes: 2}, "|0\r\n|0\r\n|0\r\n", "|0\r\n|0\r\n:1\r\n"},
 	{"bytes of attributes", resp3.Limits{AttributeBytes: 20}, "|1\r\n+0123456789\r\n+v\r\n", "|1\r\n+01234567\r\n+v\r\n$21\r\nnot counted to either\r\n"},
+	{"bytes of two attributes", resp3.Limits{AttributeBytes: 24}, "|1\r\n+k\r\n+v\r\n|1\r\n+k\r\n+vw\r\n", "|1\r\n+k\r\n+v\r\n|1\r\n+k\r\n+v\r\n:1\r\n"},
 	{"bytes of attributes by announced bulks", resp3.Limits{AttributeBytes: 20}, "|1\r\n$20\r\n", "|1\r\n+k\r\n+v\r\n*1\r\n$10\r\n0123456789\r\n"},
 	{"streamed types", resp3.Limits{Streamed: 2}, "*?\r\n*?\r\n.\r\n$?\r\n", "*?\r\n*?\r\n.\r\n.\r\n"},
 }

@@ -21,16 +21,19 @@
 // and the bytes after it; a [Cursor] reads the headers of the elements as it
 // comes to them. A Value is the same over a string of its own.
 //
+// A frame that outgrows a buffer of 1 MiB is kept in parts of 1 or 2 MiB, as it
+// came, and copied once: into one piece, when all of it is there.
+//
 // # Guarantees
 //
 //   - No input makes a Reader, a View, a Cursor or Decode panic or recurse.
 //   - A wrong byte is a [ProtocolError] as soon as it has arrived, whatever is
 //     still missing. A Reader that met one returns it for ever.
-//   - Nothing is allocated because a length was announced. A Reader holds at
-//     most twice what it has received of the current frame, and 4 MB. Two cases
-//     go beyond it for a moment: while a buffer of more than 1 MiB grows (by a
-//     quarter), and a frame with streamed types, which is held a second time
-//     in plain form.
+//   - Nothing is allocated because a length was announced. For a frame, a Reader
+//     takes at most twice what it has received of it, and 4 MB, counting what is
+//     left to the collector on the way. Until the frame is complete it holds
+//     what it has received once, and 4 MB. Depth and Streamed far above their
+//     defaults add to both.
 //   - An idle Reader holds 16 KiB after a few small frames, and none before its
 //     first read and after Release. At most 256 KiB outlive a large frame.
 //   - An error of the source, such as a deadline, loses nothing: ask again.

@@ -10,7 +10,8 @@ import (
 type ProtocolError struct {
 	// Reason says what was wrong, in words.
 	Reason string
-	// Near quotes the first bytes of the offending frame, escaped and cut.
+	// Near quotes the first bytes at hand of the offending frame or element,
+	// escaped and cut.
 	Near string
 }
 

@@ -201,6 +201,79 @@ func TestAnySplitEqualsWhole(t *testing.T) {
 	}
 }
 
+// readParts is readAll with every unfinished frame put aside at each read, so
+// that it is joined from parts that end wherever the scanner lets them.
+func readParts(src io.Reader, lim resp3.Limits, size int) ([]string, error) {
+	r := resp3.NewReader(src, lim)
+	var frames []string
+	for {
+		_, ok, err := r.Poll()
+		switch {
+		case err != nil:
+			return frames, err
+		case ok:
+			frames = append(frames, string(r.Frame()))
+			continue
+		}
+		had := r.Buffered()
+		r.Seal(size)
+		if r.Buffered() != had {
+			return frames, errors.New("Buffered changed")
+		}
+		if err := r.Fill(); err != nil {
+			if err == io.EOF && r.Buffered() > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return frames, err
+		}
+	}
+}
+
+// TestFramesInPartsEqualWhole: what a frame is, and what is wrong with it, does
+// not depend on where a large one is cut into parts.
+func TestFramesInPartsEqualWhole(t *testing.T) {
+	t.Parallel()
+	type stream struct {
+		in  string
+		lim resp3.Limits
+	}
+	var streams []stream
+	var all strings.Builder
+	for _, tt := range valid {
+		streams = append(streams, stream{in: tt.in + tt.in})
+		all.WriteString(tt.in)
+	}
+	streams = append(streams, stream{in: all.String()})
+	for _, tt := range invalid {
+		streams = append(streams, stream{in: "*2\r\n+a\r\n" + tt.in}, stream{in: "|1\r\n+a\r\n+b\r\n" + tt.in}, stream{in: tt.in})
+	}
+	for _, tt := range limited {
+		streams = append(streams, stream{tt.in, tt.lim}, stream{tt.passes + tt.passes, tt.lim})
+	}
+	for _, s := range streams {
+		whole, want := readAll(strings.NewReader(s.in), s.lim)
+		for _, piece := range []int{1, 2, 3, 5, 8, 64} {
+			for _, size := range []int{1, 7, 100} {
+				got, err := readParts(&arrivals{pieces: split(s.in, piece)}, s.lim, size)
+				if strings.Join(got, "\x00") != strings.Join(whole, "\x00") || !sameReason(err, want) {
+					t.Errorf("%.200q in parts, %d bytes at a time: %q, %v; whole: %q, %v", s.in, piece, got, err, whole, want)
+				}
+			}
+		}
+	}
+}
+
+// sameReason compares errors but for the bytes that they quote, and but for
+// what a peer that is no server of ours is taken for: both depend on how much
+// of the wrong bytes is there.
+func sameReason(a, b error) bool {
+	var p, q *resp3.ProtocolError
+	if errors.As(a, &p) && errors.As(b, &q) {
+		return p.Reason == q.Reason || strings.HasSuffix(q.Reason, "server answered")
+	}
+	return a == b
+}
+
 func TestDecodeOwnsItsBytes(t *testing.T) {
 	t.Parallel()
 	in := []byte(mix)

@@ -68,7 +68,8 @@ func FuzzDecode(f *testing.F) {
 }
 
 // FuzzSplit: a stream cut into pieces anywhere is the same stream, down to the
-// frames before an error and the kind of error.
+// frames before an error and the kind of error, also if the frames are kept in
+// parts.
 func FuzzSplit(f *testing.F) {
 	seed(f, func(in string) { f.Add([]byte(in), uint8(3), uint8(5)) })
 	f.Fuzz(func(t *testing.T, in []byte, first, size uint8) {
@@ -88,6 +89,14 @@ func FuzzSplit(f *testing.F) {
 		var a, b *resp3.ProtocolError
 		if errors.As(err, &a) != errors.As(gotErr, &b) || a == nil && err != gotErr {
 			t.Fatalf("in pieces %v, whole %v", gotErr, err)
+		}
+		src = &arrivals{pieces: split(string(in), max(1, int(size)))}
+		got, gotErr = readParts(src, fuzzLimits, max(1, int(first)))
+		if strings.Join(got, "\x00") != strings.Join(whole, "\x00") {
+			t.Fatalf("in parts %q, whole %q", got, whole)
+		}
+		if errors.As(err, &a) != errors.As(gotErr, &b) || a == nil && err != gotErr {
+			t.Fatalf("in parts %v, whole %v", gotErr, err)
 		}
 	})
 }

@@ -3,7 +3,7 @@ package resp3
 import "bytes"
 
 // line scans an element that is one line: a simple string, an error or a
-// scalar. What it has checked of an unfinished line is not checked again.
+// scalar. What it has checked of a long line is not checked again.
 func (s *scanner) line(b []byte, k Kind) (int, error) {
 	pos := s.pos
 	end, err := need, error(nil)
@@ -30,11 +30,15 @@ func (s *scanner) line(b []byte, k Kind) (int, error) {
 		return 0, unknownKind(b[pos:])
 	}
 	if err == nil && end == 0 {
-		err = protocolError("invalid "+k.String(), b[pos:])
+		err = protocolError("invalid "+k.String(), b[max(pos, 0):])
 	}
-	if end > 0 && err == nil {
+	switch {
+	case err != nil:
+	case end > 0:
 		s.left--
-		s.mark, s.state = 0, 0
+		s.in, s.mark, s.state = 0, 0, 0
+	case s.mark > 0:
+		s.in, s.long = inLine, k
 	}
 	return end, err
 }
@@ -50,11 +54,11 @@ func (s *scanner) text(b []byte, limit int) (int, error) {
 	s.mark = p
 	switch {
 	case p-start > limit:
-		return 0, protocolError("line over the limit", b[s.pos:])
+		return 0, protocolError("line over the limit", b[max(s.pos, 0):])
 	case p == len(b):
 		return need, nil
 	}
-	return crlf(b, p, s.pos)
+	return crlf(b, p, max(s.pos, 0))
 }
 
 // number scans to the CRLF of a number in the grammar that begins with state.
@@ -62,7 +66,7 @@ func (s *scanner) text(b []byte, limit int) (int, error) {
 func (s *scanner) number(b []byte, first state, limit int) (int, error) {
 	start := s.pos + 1
 	p, st := start, first
-	if s.mark > 0 {
+	if s.in != 0 {
 		p, st = s.mark, s.state
 	}
 	for ; p < len(b) && b[p] != '\r'; p++ {
@@ -73,13 +77,13 @@ func (s *scanner) number(b []byte, first state, limit int) (int, error) {
 	s.mark, s.state = p, st
 	switch {
 	case p-start > limit:
-		return 0, protocolError("line over the limit", b[s.pos:])
+		return 0, protocolError("line over the limit", b[max(s.pos, 0):])
 	case p == len(b):
 		return need, nil
 	case !final[st]:
 		return 0, nil
 	}
-	return crlf(b, p, s.pos)
+	return crlf(b, p, max(s.pos, 0))
 }
 
 // integer scans ":" [sign] digits CRLF at pos. It returns the number and the

@@ -12,18 +12,18 @@ import (
 //
 // A Reader may be used by one goroutine at a time.
 type Reader struct {
-	src  io.Reader
-	buf  []byte
-	r, w int // buf[r:w] has arrived and is not consumed
-	scan scanner
-	from int    // the last frame is buf[from:r] …
-	norm []byte // … or this, if it had streamed types
-	err  error
-	pend error // came with bytes: the next Fill returns it
+	src   io.Reader
+	buf   []byte
+	r, w  int // buf[r:w] has arrived and is not consumed
+	scan  scanner
+	parts [][]byte // of the frame at hand, what came before buf[r:w]
+	from  int      // the last frame is buf[from:r] …
+	whole []byte   // … or this, if it came in parts or had streamed types
+	err   error
+	pend  error // came with bytes: the next Fill returns it
 
-	parts parts
-	idle  int // times in a row that the buffer ran empty and was far too large
-	most  int // most bytes held since the buffer was empty
+	idle int // times in a row that the buffer ran empty and was far too large
+	most int // most bytes held since the buffer was empty
 }
 
 // NewReader returns a Reader of src. The zero Limits are the defaults. It
@@ -62,7 +62,7 @@ func (r *Reader) Poll() (v View, ok bool, err error) {
 		if v, n := simple(b, &r.scan.lim); n > 0 {
 			r.from = r.r
 			r.r += n
-			r.norm = nil
+			r.whole = nil
 			return v, true, nil
 		}
 	}
@@ -74,7 +74,7 @@ func (r *Reader) poll(b []byte) (v View, ok bool, err error) {
 	if r.err != nil {
 		return View{}, false, r.err
 	}
-	if len(b) == 0 || len(b) < r.scan.want {
+	if len(b) <= r.scan.pos {
 		return View{}, false, nil
 	}
 	n, err := r.scan.scan(b)
@@ -88,14 +88,25 @@ func (r *Reader) poll(b []byte) (v View, ok bool, err error) {
 	}
 	r.from = r.r
 	r.r += n
-	r.norm = nil
+	r.whole = nil
 	raw := b[:n:n]
-	if len(r.scan.sizes) > 0 {
-		r.norm = plain(make([]byte, 0, n), raw, r.scan.sizes)
-		raw = r.norm
+	if len(r.parts) > 0 || len(r.scan.sizes) > 0 {
+		raw = r.gather(raw)
 	}
 	r.scan.reset()
 	return root(raw), true, nil
+}
+
+// gather makes one piece of a frame that ends with last, in plain form.
+func (r *Reader) gather(last []byte) []byte {
+	parts, size := append(r.parts, last), r.scan.base+len(last)
+	r.parts = nil
+	if len(r.scan.sizes) > 0 {
+		r.whole = plain(parts, size, r.scan.sizes)
+	} else {
+		r.whole = join(parts, size)
+	}
+	return r.whole
 }
 
 // simple returns the frame at the start of b and its length if it is a whole
@@ -169,11 +180,11 @@ func simple(b []byte, lim *Limits) (v View, n int) {
 // as long as its View, with the attributes before it. Streamed strings and
 // aggregates are in plain form, with their lengths up front.
 func (r *Reader) Frame() []byte {
-	if r.norm != nil {
-		return r.norm
+	if r.whole != nil {
+		return r.whole
 	}
 	return r.buf[r.from:r.r:r.r]
 }
 
 // Buffered returns how many bytes have arrived and are not consumed.
-func (r *Reader) Buffered() int { return r.w - r.r + r.parts.held }
+func (r *Reader) Buffered() int { return r.scan.base + r.w - r.r }

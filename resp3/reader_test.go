@@ -202,11 +202,16 @@ func TestAnIdleReaderIsSmall(t *testing.T) {
 		idle func(src *source, r *resp3.Reader)
 	}{
 		{"after Release", func(_ *source, r *resp3.Reader) { r.Release() }},
+		{"waiting after Release", func(_ *source, r *resp3.Reader) {
+			r.Release()
+			r.Read()
+		}},
 		{"after a few small replies", func(src *source, r *resp3.Reader) {
 			for range 40 {
 				src.WriteString("+OK\r\n")
 				r.Read()
 			}
+			r.Read() // waits, as a connection does
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -223,7 +228,6 @@ func TestAnIdleReaderIsSmall(t *testing.T) {
 					}
 				}
 				tt.idle(src, readers[i])
-				readers[i].Read() // waits, as a connection does
 			}
 			src.Buffer = bytes.Buffer{}
 			if got := (heap() - base) / len(readers); got > 17<<10 {

@@ -1,31 +1,44 @@
 package resp3
 
 // scanner finds the end of a frame and checks every byte of its grammar on the
-// way. It is resumable: when the bytes run out it remembers the element it was
-// at, so a reply that arrives in a thousand pieces is still read once. It keeps
-// a stack of open aggregates instead of recursing.
+// way. It is resumable: when the bytes run out it remembers where it was, so a
+// reply that arrives in a thousand pieces is still read once, and what it has
+// passed need not stay before it (see passed). It keeps a stack of open
+// aggregates instead of recursing.
 //
 // A wrong byte is an error as soon as it is there, however little has arrived:
 // a peer that speaks something else must not be waited for.
 type scanner struct {
 	lim Limits
 
-	pos   int     // where the next element begins, counted from the frame's first byte
-	want  int     // there is no use in scanning before the frame has this many bytes
+	// Positions count from where the bytes given to scan begin. That is base
+	// bytes after the frame's first, and moves only by forget.
+	base  int
+	pos   int     // where the next element begins; see also in
 	left  int     // elements to come in the innermost aggregate; 0 between frames
 	limit int     // most bytes up to here: Limits.Frame, or AttributeBytes at first
 	open  []level // aggregates not yet complete, the innermost last
 
-	mark  int   // bytes of the line at pos that are checked
+	in    inside
+	long  Kind  // inLine: the kind of line
+	mark  int   // where the checked bytes of the line end
 	state state // the grammar's state at mark
 
 	attrs   int // attributes before the frame
 	attrEnd int // where the last attribute ended
 
-	chunks bool  // inside a streamed string
-	size   int   // bytes of the streamed string so far
-	sizes  []int // lengths of the streamed strings and aggregates, in order of appearance
+	size  int   // bytes of the streamed string so far
+	sizes []int // lengths of the streamed strings and aggregates, in order of appearance
 }
+
+// inside says what the scanner has begun and not finished, aggregates apart.
+type inside uint8
+
+const (
+	inString inside = 1 << iota // a streamed string
+	inBody                      // a bulk string or a chunk: pos is where its text ends, perhaps far ahead
+	inLine                      // a long line, which begins at pos, perhaps before the bytes at hand
+)
 
 // level is an aggregate whose elements are still to come.
 type level struct {
@@ -46,7 +59,7 @@ const keepSizes = 128
 
 // reset makes the scanner ready for the next frame after a complete one.
 func (s *scanner) reset() {
-	s.pos, s.want, s.left = 0, 0, 0
+	s.base, s.pos, s.left = 0, 0, 0
 	s.open = s.open[:0]
 	s.attrs, s.attrEnd = 0, 0
 	if s.sizes = s.sizes[:0]; cap(s.sizes) > keepSizes {
@@ -54,8 +67,26 @@ func (s *scanner) reset() {
 	}
 }
 
-// scan continues over b, which begins with the frame's first byte. It returns
-// the frame's length, or need when b ends too early.
+// passed returns how many of the have bytes at hand will not be looked at
+// again. They end between two elements or inside the text of one.
+func (s *scanner) passed(have int) int {
+	if s.in&inLine != 0 {
+		return s.mark
+	}
+	return min(s.pos, have)
+}
+
+// forget makes positions count from n bytes later, n being passed.
+func (s *scanner) forget(n int) {
+	s.base += n
+	s.pos -= n
+	s.mark -= n
+	s.limit -= n
+	s.attrEnd -= n
+}
+
+// scan continues over b, which begins with the frame's first byte that is not
+// forgotten. It returns where the frame ends, or need when b ends too early.
 func (s *scanner) scan(b []byte) (int, error) {
 	if s.left == 0 {
 		s.left, s.limit = 1, s.lim.Frame
@@ -94,19 +125,31 @@ func (s *scanner) scan(b []byte) (int, error) {
 // element scans what is at s.pos: an element, or of an aggregate the header. It
 // returns where the next begins, or need.
 func (s *scanner) element(b []byte) (int, error) {
-	k := Kind(b[s.pos])
-	if s.chunks {
-		return s.chunk(b)
+	if s.in != 0 {
+		return s.resume(b)
 	}
-	switch k {
+	switch k := Kind(b[s.pos]); k {
 	case BulkString, BlobError, Verbatim:
 		return s.bulk(b, k)
 	case Array, Map, Set, Push, Attribute:
 		return s.aggregate(b, k)
 	case '.':
 		return s.dot(b)
+	default:
+		return s.line(b, k)
 	}
-	return s.line(b, k)
+}
+
+// resume scans the rest of what s is in.
+func (s *scanner) resume(b []byte) (int, error) {
+	switch {
+	case s.in&inBody != 0:
+		return s.trailer(b)
+	case s.in&inLine != 0:
+		return s.line(b, s.long)
+	default:
+		return s.chunk(b)
+	}
 }
 
 // pause ends a scan for want of bytes.
@@ -130,7 +173,7 @@ func (s *scanner) tooLarge(b []byte) error {
 // move.
 func (s *scanner) common(b []byte) int {
 	pos, left, limit := s.pos, s.left, s.lim.Bulk
-	if s.chunks {
+	if s.in != 0 {
 		return 0
 	}
 	for left > 0 && pos < len(b) {
@@ -211,7 +254,7 @@ func (s *scanner) attributeEnd(b []byte) error {
 		if s.pos > s.limit {
 			return protocolError("attributes over the limit", b)
 		}
-		s.limit = s.lim.Frame
+		s.limit = s.lim.Frame - s.base
 	}
 	return nil
 }
@@ -228,7 +271,7 @@ func (s *scanner) bulk(b []byte, k Kind) (int, error) {
 			return 0, protocolError("too many streamed types", b)
 		}
 		s.sizes = append(s.sizes, 0)
-		s.chunks, s.size = true, 0
+		s.in, s.size = inString, 0
 		return end, nil
 	}
 	n, p, err := length(b, s.pos, s.lim.Bulk)
@@ -245,10 +288,7 @@ func (s *scanner) bulk(b []byte, k Kind) (int, error) {
 	if k == Verbatim && (n < 4 || p+3 < len(b) && b[p+3] != ':') {
 		return 0, protocolError("verbatim string without its format", b[s.pos:])
 	}
-	end, err := s.body(b, p, n)
-	if k == Verbatim && p+3 >= len(b) {
-		s.want = 0 // look at the format when it comes
-	}
+	end, err := s.body(b, p, n, k)
 	if end > 0 {
 		s.left--
 	}
@@ -256,15 +296,33 @@ func (s *scanner) bulk(b []byte, k Kind) (int, error) {
 }
 
 // body jumps over n bytes at p and the CRLF after them.
-func (s *scanner) body(b []byte, p, n int) (int, error) {
+func (s *scanner) body(b []byte, p, n int, k Kind) (int, error) {
 	if p+n+2 > s.limit {
 		return 0, s.tooLarge(b)
 	}
-	if p+n >= len(b) {
-		s.want = p + n + 1
-		return need, nil
+	if k == Verbatim && p+3 >= len(b) {
+		return need, nil // look at the format when it comes
 	}
-	return crlf(b, p+n, s.pos)
+	end, err := need, error(nil)
+	if p+n < len(b) {
+		end, err = crlf(b, p+n, s.pos)
+	}
+	if end == need {
+		s.in |= inBody
+		s.pos = p + n
+	}
+	return end, err
+}
+
+// trailer scans the CRLF after the text that s was in.
+func (s *scanner) trailer(b []byte) (int, error) {
+	end, err := crlf(b, s.pos, s.pos)
+	if end > 0 {
+		if s.in &^= inBody; s.in == 0 {
+			s.left--
+		}
+	}
+	return end, err
 }
 
 // crlf checks the CRLF at p, of the element at pos, as far as it is there.
@@ -293,15 +351,12 @@ func (s *scanner) chunk(b []byte) (int, error) {
 	}
 	if n == 0 {
 		s.sizes[len(s.sizes)-1] = s.size // nothing began inside it
-		s.chunks = false
+		s.in = 0
 		s.left--
 		return p, nil
 	}
-	end, err := s.body(b, p, n)
-	if end > 0 {
-		s.size += n
-	}
-	return end, err
+	s.size += n
+	return s.body(b, p, n, BulkString)
 }
 
 // aggregate scans a count and opens the aggregate, unless it is empty or null.
@@ -332,7 +387,7 @@ func (s *scanner) aggregate(b []byte, k Kind) (int, error) {
 		if s.attrs++; s.attrs > s.lim.Attributes {
 			return 0, protocolError("attributes over the limit", b)
 		}
-		s.limit = min(s.lim.AttributeBytes, s.lim.Frame)
+		s.limit = min(s.lim.AttributeBytes, s.lim.Frame) - s.base
 	}
 	if n <= 0 {
 		if k != Attribute {

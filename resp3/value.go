@@ -260,7 +260,7 @@ func Decode(b []byte) (v Value, rest []byte, err error) {
 	}
 	var frame []byte
 	if len(s.sizes) > 0 {
-		frame = plain(make([]byte, 0, n), b[:n], s.sizes)
+		frame = plain([][]byte{b[:n]}, n, s.sizes)
 	} else {
 		frame = bytes.Clone(b[:n])
 	}

@@ -80,7 +80,7 @@ func judgeLimiter(ctx context.Context, s *stage, l *limiter.Limiter, admitted in
 		}
 		retry = d.RetryAfter
 	}
-	s.say.say("one more caller is refused and told to come back in %v", retry.Round(time.Millisecond))
+	s.say.say("one more caller is refused and told to come back in %v", retry.Round(10*time.Microsecond))
 	select {
 	case <-time.After(retry):
 	case <-ctx.Done():
@@ -93,6 +93,6 @@ func judgeLimiter(ctx context.Context, s *stage, l *limiter.Limiter, admitted in
 	return []Verdict{
 		{"limiter", "never more than burst + rate x time", fmt.Sprintf("%d admitted, at most %d in %.2f s", admitted, most, took.Seconds()), admitted <= most},
 		{"limiter", "never less than promised", fmt.Sprintf("%d admitted, at least %d", admitted, least), admitted >= least},
-		{"limiter", "who waits RetryAfter is admitted", fmt.Sprintf("after %v: admitted is %v", retry.Round(time.Millisecond), d.Allowed), d.Allowed},
+		{"limiter", "who waits RetryAfter is admitted", fmt.Sprintf("after %v: admitted is %v", retry.Round(10*time.Microsecond), d.Allowed), d.Allowed},
 	}, nil
 }

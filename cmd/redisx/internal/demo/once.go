@@ -27,7 +27,7 @@ func playPayment(ctx context.Context, s *stage) ([]Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.say.say("%d callers paid order-7 at once; each holds one of %d receipts: %s", processes*payers, len(answers), one(answers))
+	s.say.say("%d callers paid order-7 at once; different receipts: %d (%s)", processes*payers, len(answers), one(answers))
 	return []Verdict{
 		{"idem", "the card is charged once", fmt.Sprintf("%d charge for %d callers", charges, processes*payers), charges == 1},
 		{"idem", "every caller has the same receipt", fmt.Sprintf("%d answers, %d different", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*payers},

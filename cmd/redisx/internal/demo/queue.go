@@ -131,11 +131,15 @@ func (w *Worker) mail(ctx context.Context) error {
 		switch {
 		case job.Data.N == poison:
 			return errors.New("no such mailbox")
-		case job.Data.N == bounced && job.Attempt == 1:
-			if _, err := s.client.Incr(ctx, s.key("bounced")); err != nil {
+		case job.Data.N == bounced:
+			// The first to try, whatever the attempt: one may have been killed.
+			first, err := s.client.SetNX(ctx, s.key("bounced"), "1")
+			if err != nil {
 				return err
 			}
-			return errors.New("mailbox is full")
+			if first {
+				return errors.New("mailbox is full")
+			}
 		}
 		select {
 		case <-time.After(60 * time.Millisecond): // the mail server's time

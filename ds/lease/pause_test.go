@@ -112,7 +112,7 @@ func TestAPausedHolderIsStoppedTwice(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
 	c := connect(t, s)
-	n := rounds(5, 100)
+	n := rounds(20, 100)
 	for i := range n {
 		cmd(t, c, "DEL", pausedLog)
 		r, b := pauseHolder(t, c, s.URL())

@@ -243,5 +243,6 @@ type finalError struct{ err error }
 
 // Error returns what the wrapped error says.
 func (e *finalError) Error() string { return e.err.Error() }
+
 // Unwrap returns the wrapped error.
 func (e *finalError) Unwrap() error { return e.err }

@@ -92,7 +92,10 @@ func (e *MismatchError) Explain() string {
 // undecodableError is why a payload went to the dead letters.
 type undecodableError struct{ err error }
 
+// Error says that it could not be decoded, and why.
 func (e *undecodableError) Error() string { return "undecodable payload: " + e.err.Error() }
+
+// Unwrap returns what the codec said.
 func (e *undecodableError) Unwrap() error { return e.err }
 
 // schemaOf returns the schema that a script found instead of ours.

@@ -27,10 +27,10 @@ func playPayment(ctx context.Context, s *stage) ([]Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.say.say("%d callers paid order-7 at once; different receipts: %d (%s)", processes*payers, len(answers), one(answers))
+	s.say.say("%d callers paid order-7 at once; distinct receipts: %d (%s)", processes*payers, len(answers), one(answers))
 	return []Verdict{
 		{"idem", "the card is charged once", fmt.Sprintf("%d charge for %d callers", charges, processes*payers), charges == 1},
-		{"idem", "every caller has the same receipt", fmt.Sprintf("%d answers, %d different", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*payers},
+		{"idem", "every caller has the same receipt", fmt.Sprintf("%d answers, %d distinct", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*payers},
 	}, nil
 }
 
@@ -51,7 +51,7 @@ func playCompute(ctx context.Context, s *stage) ([]Verdict, error) {
 	s.say.say("%d callers asked for user:1; the value in Redis is %s", processes*readers, value)
 	return []Verdict{
 		{"compute", "a cold key is computed once", fmt.Sprintf("%d load for %d callers", loads, processes*readers), loads == 1},
-		{"compute", "every caller has the value", fmt.Sprintf("%d answers, %d different", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*readers},
+		{"compute", "every caller has the value", fmt.Sprintf("%d answers, %d distinct", count(answers), len(answers)), len(answers) == 1 && count(answers) == processes*readers},
 	}, nil
 }
 

@@ -31,6 +31,7 @@ func TestCallersBeyondTheBoundWaitInOrder(t *testing.T) {
 			}
 			p.send(fmt.Sprintf("+%d\r\n", i))
 			p.want(ch[i], fmt.Sprint(i))
+			synctest.Wait() // who was let in writes before the next one is
 		}
 	})
 }

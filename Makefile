@@ -8,8 +8,8 @@ FUZZTIME ?= 10s
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## check, then all tests under the race detector, on a real server
-	@scripts/need server race
+test: ## check, then all tests under the race detector, on real servers
+	@scripts/need server race servers
 	@scripts/check
 	@scripts/test
 

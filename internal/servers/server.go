@@ -15,20 +15,26 @@ import (
 // Options says which server to start. The zero value starts the one that Find
 // returns, without a password.
 type Options struct {
-	Binary   Binary   // default: Find
+	Binary   Binary   // default: the one of Flavor
+	Flavor   Flavor   // default: whichever Find returns
 	Port     int      // default: a free one
 	Password string   // default: none
+	TLS      *TLS     // default: no TLS port
 	Args     []string // more arguments, such as "--maxmemory", "10mb"; they win over ours
 }
 
 // Server is a private server process.
 type Server struct {
-	Addr   string // host:port of the TCP listener
-	Socket string // path of the unix socket
+	Addr    string // host:port of the TCP listener
+	TLSAddr string // host:port of the TLS listener, "" without Options.TLS
+	Socket  string // path of the unix socket
 
-	opts Options
-	port int
-	dir  string
+	Certificates *Certificates // nil without Options.TLS
+
+	opts    Options
+	port    int
+	tlsPort int
+	dir     string
 
 	mu     sync.Mutex
 	proc   *process // nil when killed
@@ -44,7 +50,7 @@ const portTries = 10
 // start, not the life of the server.
 func Launch(ctx context.Context, opts Options) (*Server, error) {
 	if opts.Binary == (Binary{}) {
-		bin, err := Find()
+		bin, err := opts.find(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -55,11 +61,24 @@ func Launch(ctx context.Context, opts Options) (*Server, error) {
 		return nil, fmt.Errorf("servers: %w", err)
 	}
 	s := &Server{opts: opts, dir: dir, Socket: filepath.Join(dir, "server.sock")}
-	if err := s.launch(ctx); err != nil {
+	if opts.TLS != nil {
+		s.Certificates, err = newCertificates(dir, *opts.TLS)
+	}
+	if err == nil {
+		err = s.launch(ctx)
+	}
+	if err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
 	return s, nil
+}
+
+func (o Options) find(ctx context.Context) (Binary, error) {
+	if o.Flavor == "" {
+		return Find()
+	}
+	return o.Flavor.Find(ctx)
 }
 
 func (s *Server) launch(ctx context.Context) error {
@@ -83,6 +102,12 @@ func (s *Server) startOn(ctx context.Context, port int) error {
 	s.port = port
 	s.Addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	var err error
+	if s.opts.TLS != nil {
+		if s.tlsPort, err = freePort(); err != nil {
+			return err
+		}
+		s.TLSAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(s.tlsPort))
+	}
 	s.proc, err = s.start(ctx)
 	return err
 }
@@ -113,12 +138,22 @@ func (s *Server) args() []string {
 	if s.opts.Password != "" {
 		args = append(args, "--requirepass", s.opts.Password)
 	}
+	if s.opts.TLS != nil {
+		args = append(args, s.Certificates.args(s.tlsPort, *s.opts.TLS)...)
+	}
 	return append(args, s.opts.Args...)
 }
 
 // URL returns the address as a redis:// URL, with the password if there is one.
 func (s *Server) URL() string {
 	u := url.URL{Scheme: "redis", Host: s.Addr, User: s.userinfo()}
+	return u.String()
+}
+
+// TLSURL returns the address of the TLS listener as a rediss:// URL, with the
+// password if there is one.
+func (s *Server) TLSURL() string {
+	u := url.URL{Scheme: "rediss", Host: s.TLSAddr, User: s.userinfo()}
 	return u.String()
 }
 

@@ -31,7 +31,7 @@ func Start(t testing.TB, opts ...servers.Options) *servers.Server {
 	defer cancel()
 	s, err := servers.Launch(ctx, o)
 	if errors.Is(err, servers.ErrNotFound) {
-		noServer(t)
+		noServer(t, err)
 	}
 	if err != nil {
 		t.Fatalf("serverstest: %v", err)
@@ -47,11 +47,11 @@ func Start(t testing.TB, opts ...servers.Options) *servers.Server {
 	return s
 }
 
-func noServer(t testing.TB) {
+func noServer(t testing.TB, err error) {
 	t.Helper()
-	const how = "`make test` installs redis-server where it may; or put redis-server or valkey-server on PATH, or name one in " + servers.EnvBinary
+	const how = "`make test` gets what it needs where it may; or put redis-server or valkey-server on PATH, or name one in " + servers.EnvBinary
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("serverstest: no server binary, and CI must not skip: %s", how)
+		t.Fatalf("serverstest: %v, and CI must not skip: %s", err, how)
 	}
-	t.Skipf("serverstest: no server binary: %s", how)
+	t.Skipf("serverstest: %v: %s", err, how)
 }

@@ -47,15 +47,32 @@ func TestWithoutServer(t *testing.T) {
 		t.Setenv("PATH", t.TempDir())
 		t.Setenv(servers.EnvBinary, "")
 		t.Setenv("CI", ci)
-		r := &recorder{TB: t}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			Start(r)
-		}()
-		<-done
-		if r.verdict != want {
-			t.Errorf("CI=%q without a server: %q, want %q", ci, r.verdict, want)
+		for _, o := range []servers.Options{{}, {Flavor: "redis 6.2"}} {
+			r := &recorder{TB: t}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				Start(r, o)
+			}()
+			<-done
+			if r.verdict != want {
+				t.Errorf("CI=%q without server %q: %q, want %q", ci, o.Flavor, r.verdict, want)
+			}
+		}
+	}
+}
+
+func TestEachRunsOnceForEveryRequiredFlavor(t *testing.T) {
+	ran := map[string]int{}
+	Each(t, func(t *testing.T, f servers.Flavor) {
+		ran[string(f)]++
+		if s := Start(t, servers.Options{Flavor: f}); s.Pid() == 0 {
+			t.Error("no server runs")
+		}
+	})
+	for _, f := range servers.Required() {
+		if _, err := f.Find(t.Context()); err == nil && ran[string(f)] != 1 {
+			t.Errorf("%s ran %d times", f, ran[string(f)])
 		}
 	}
 }

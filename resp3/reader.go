@@ -21,6 +21,7 @@ type Reader struct {
 	whole []byte   // … or this, if it came in parts or had streamed types
 	err   error
 	pend  error // came with bytes: the next Fill returns it
+	rest  int   // bytes to come of the string that is read in pieces
 
 	idle int // times in a row that the buffer ran empty and was far too large
 	most int // most bytes held since the buffer was empty
@@ -188,3 +189,12 @@ func (r *Reader) Frame() []byte {
 
 // Buffered returns how many bytes have arrived and are not consumed.
 func (r *Reader) Buffered() int { return r.scan.base + r.w - r.r }
+
+// Memory returns how many bytes of memory the Reader's buffers take.
+func (r *Reader) Memory() int {
+	n := len(r.buf)
+	for _, p := range r.parts {
+		n += len(p)
+	}
+	return n
+}

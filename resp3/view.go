@@ -42,6 +42,10 @@ func (v View) Owned() View {
 	return v
 }
 
+// IsOwned reports whether the frame's bytes never change, so that the View may
+// be kept.
+func (v View) IsOwned() bool { return v.own() }
+
 // Rebase returns the same frame over b, a copy of v.Raw().
 func (v View) Rebase(b []byte) View {
 	v.p, v.size = unsafe.SliceData(b), len(b)

@@ -3,7 +3,9 @@ package transport
 import (
 	"context"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,5 +37,27 @@ func TestADialObeysItsContext(t *testing.T) {
 	cancel()
 	if _, err := (Net{}).Dial(ctx, "tcp", "127.0.0.1:1"); err == nil {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestTheFamiliesOfANameAreTriedInTurn(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"1.0.0.1", "1.0.0.1"},
+		{"1.0.0.1 1.0.0.2", "1.0.0.1 1.0.0.2"},
+		{"::1 ::2 ::3 1.0.0.1", "::1 1.0.0.1 ::2 ::3"},
+		{"1.0.0.1 1.0.0.2 ::1", "1.0.0.1 ::1 1.0.0.2"},
+		{"::ffff:1.0.0.1 ::1 1.0.0.2", "::ffff:1.0.0.1 ::1 1.0.0.2"},
+	} {
+		var in []netip.Addr
+		for s := range strings.FieldsSeq(tt.in) {
+			in = append(in, netip.MustParseAddr(s))
+		}
+		var got []string
+		for _, ip := range alternate(in) {
+			got = append(got, ip.String())
+		}
+		if s := strings.Join(got, " "); s != tt.want {
+			t.Errorf("alternate(%s) = %s, want %s", tt.in, s, tt.want)
+		}
 	}
 }

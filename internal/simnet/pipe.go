@@ -207,6 +207,9 @@ func (c *Conn) Arrived() bool {
 	return len(c.in) > 0 && !c.in[0].at.After(time.Now()) || len(c.in) == 0 && (c.p.cut || c.peer.closed)
 }
 
+// ResumesWrites reports that a write which its deadline interrupted can go on.
+func (c *Conn) ResumesWrites() bool { return true }
+
 // Close closes this end. The peer reads what is on its way, then io.EOF.
 func (c *Conn) Close() error {
 	c.p.mu.Lock()

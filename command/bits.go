@@ -8,9 +8,6 @@ import (
 
 func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-func bits(f float64) uint64   { return math.Float64bits(f) }
-func unbits(u uint64) float64 { return math.Float64frombits(u) }
-
 // appendFloat writes f as servers read it: infinities are "inf" and "-inf".
 func appendFloat(dst []byte, f float64) []byte {
 	switch {

@@ -72,6 +72,15 @@ func (r *Request) list(list []Arg) {
 	}
 }
 
+// each appends the elements of a list, the word before each of them.
+func (r *Request) each(word string, list []string) {
+	r.grow(2 * len(list))
+	for _, s := range list {
+		r.Add(Str(word))
+		r.Add(Str(s))
+	}
+}
+
 func (r *Request) pairs(list []Pair) {
 	r.grow(2 * len(list))
 	for _, p := range list {
@@ -211,8 +220,9 @@ type option struct {
 
 // word returns an option of the tokens and values args.
 func word(args ...Arg) option {
-	o := option{n: len(args)}
-	copy(o.args[:], args)
+	var o option
+	o.n = copy(o.args[:], args)
+	o.more = append(o.more, args[o.n:]...)
 	return o
 }
 

@@ -79,8 +79,9 @@ func TestWordsThatDoNotExcludeEachOtherGoTogether(t *testing.T) {
 		voided(ClientTrackingOn(BCAST, PREFIX("a"), PREFIX("b"))),
 		Set("k", "v", XX, KEEPTTL),
 	} {
-		if err := c.Request().Err(); err != nil {
-			t.Errorf("%s: %v", c.Request().Name(), err)
+		r := c.Request()
+		if err := r.Err(); err != nil {
+			t.Errorf("%s: %v", r.Name(), err)
 		}
 	}
 }

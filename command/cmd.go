@@ -33,16 +33,24 @@ func (c Cmd[T]) Request() Request { return c.req }
 // Decode decodes a reply.
 func (c Cmd[T]) Decode(v resp3.View) (T, error) { return c.decode(v) }
 
+// Decoder returns what decodes a reply.
+func (c Cmd[T]) Decoder() Decoder[T] { return c.decode }
+
 // As returns the same command with its reply read by another decoder: into
 // bytes, into a buffer of yours, as an untyped value.
 func As[T, U any](c Cmd[T], decode Decoder[U]) Cmd[U] { return Cmd[U]{req: c.req, decode: decode} }
 
 // Do runs c on d and returns its result. A command that was built wrong is
 // refused here, before d sees it.
-func Do[T any](ctx context.Context, d Doer, c Cmd[T]) (T, error) {
+func Do[T any](ctx context.Context, d Doer, c Cmd[T]) (T, error) { return c.Do(ctx, d) }
+
+// Do is the function Do for a command in a variable. It saves a copy of the
+// command on the stack of the caller, who waits there: thousands of waiting
+// callers take turns in the processor's caches.
+func (c *Cmd[T]) Do(ctx context.Context, d Doer) (T, error) {
 	var zero T
-	if err := c.req.Err(); err != nil {
-		return zero, BuildError(&c.req, err)
+	if c.req.bad != nil || c.req.spec == nil {
+		return zero, BuildError(&c.req, c.req.Err())
 	}
 	reply, err := d.Do(ctx, c.req)
 	if err != nil {
@@ -56,8 +64,29 @@ func Do[T any](ctx context.Context, d Doer, c Cmd[T]) (T, error) {
 	return v, nil
 }
 
+// DoInto runs c, whose reply must be a string, on d and appends the string to
+// dst. With room in dst it allocates nothing. Without a string (Nil, an error)
+// it returns dst as it is.
+func DoInto[T any](ctx context.Context, d Doer, c Cmd[T], dst []byte) ([]byte, error) {
+	if err := c.req.Err(); err != nil {
+		return dst, BuildError(&c.req, err)
+	}
+	reply, err := d.Do(ctx, c.req)
+	if err != nil {
+		return dst, err
+	}
+	out, err := appendTo(dst, reply.View())
+	reply.Release()
+	if err != nil {
+		return out, DecodeError(c.req.spec, err)
+	}
+	return out, nil
+}
+
 // DecodeError wraps what a decoder returned. Nil stays as it is: an absent
 // value is an answer, not a failure.
+//
+//go:noinline
 func DecodeError(spec *Spec, err error) error {
 	if err == Nil {
 		return err
@@ -67,6 +96,8 @@ func DecodeError(spec *Spec, err error) error {
 
 // BuildError returns the error for a request that must not be sent, because
 // its Err is err: Phase "build", NotSent.
+//
+//go:noinline
 func BuildError(r *Request, err error) *Error {
 	name := ""
 	if r.spec != nil {

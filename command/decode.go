@@ -60,16 +60,20 @@ func AsBytes(v resp3.View) ([]byte, error) {
 
 // Into returns a decoder that appends a string to dst, or returns Nil. A
 // command that has it belongs to one caller: dst is used anew each time.
+//
+// DoInto does the same without allocating.
 func Into(dst []byte) Decoder[[]byte] {
-	return func(v resp3.View) ([]byte, error) {
-		switch v.Kind() {
-		case resp3.BulkString, resp3.SimpleString, resp3.Verbatim:
-			return append(dst, v.Bytes()...), nil
-		case resp3.Null:
-			return dst, Nil
-		}
-		return dst, mismatch(v, "a string")
+	return func(v resp3.View) ([]byte, error) { return appendTo(dst, v) }
+}
+
+func appendTo(dst []byte, v resp3.View) ([]byte, error) {
+	switch v.Kind() {
+	case resp3.BulkString, resp3.SimpleString, resp3.Verbatim:
+		return append(dst, v.Bytes()...), nil
+	case resp3.Null:
+		return dst, Nil
 	}
+	return dst, mismatch(v, "a string")
 }
 
 // AsInt reads an integer, or Nil.

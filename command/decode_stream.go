@@ -1,6 +1,7 @@
 package command
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/redisx/redisx/resp3"
@@ -213,4 +214,36 @@ func AsConsumers(v resp3.View) ([]ConsumerInfo, error) {
 func asInactive(v resp3.View) (time.Duration, error) {
 	d, err := AsMillis(v)
 	return max(d, 0), err
+}
+
+// EntryRemoval is what became of one entry of a stream that was to be removed.
+type EntryRemoval int64
+
+// What becomes of an entry. EntryReferred: with ACKED, some group has not
+// acknowledged it yet.
+const (
+	EntryAbsent   EntryRemoval = -1
+	EntryRemoved  EntryRemoval = 1
+	EntryReferred EntryRemoval = 2
+)
+
+// String returns it in words.
+func (e EntryRemoval) String() string {
+	switch e {
+	case EntryAbsent:
+		return "absent"
+	case EntryRemoved:
+		return "removed"
+	case EntryReferred:
+		return "still referred to"
+	}
+	return "EntryRemoval(" + strconv.FormatInt(int64(e), 10) + ")"
+}
+
+// AsRemovals reads what became of each entry.
+func AsRemovals(v resp3.View) ([]EntryRemoval, error) {
+	return slice(v, func(e resp3.View) (EntryRemoval, error) {
+		n, err := AsInt(e)
+		return EntryRemoval(n), err
+	})
 }

@@ -56,25 +56,17 @@ func tuple(v resp3.View, n int) ([]resp3.View, error) {
 }
 
 // AsStringMap reads a map of strings, or the flat array that RESP2 sends.
-func AsStringMap(v resp3.View) (map[string]string, error) {
-	m := make(map[string]string, room(v.Len()/2))
-	err := each(v, func(k, e resp3.View) error {
-		key, err := inside(AsString, k)
-		if err == nil {
-			m[key], err = inside(AsString, e)
-		}
-		return err
-	})
-	return m, err
-}
+func AsStringMap(v resp3.View) (map[string]string, error) { return stringMap(v, AsString) }
 
 // AsIntMap reads a map of integers, or a flat array of names and integers.
-func AsIntMap(v resp3.View) (map[string]int64, error) {
-	m := make(map[string]int64, room(v.Len()/2))
+func AsIntMap(v resp3.View) (map[string]int64, error) { return stringMap(v, AsInt) }
+
+func stringMap[T any](v resp3.View, elem Decoder[T]) (map[string]T, error) {
+	m := make(map[string]T, room(v.Len()/2))
 	err := each(v, func(k, e resp3.View) error {
 		key, err := inside(AsString, k)
 		if err == nil {
-			m[key], err = inside(AsInt, e)
+			m[key], err = inside(elem, e)
 		}
 		return err
 	})
@@ -352,9 +344,9 @@ func asSlowEntry(v resp3.View) (s SlowEntry, err error) {
 }
 
 // AsLibraries reads the libraries of functions that the server holds.
-func AsLibraries(v resp3.View) ([]Library, error) { return slice(v, asLibrary) }
+func AsLibraries(v resp3.View) ([]LibraryInfo, error) { return slice(v, asLibrary) }
 
-func asLibrary(v resp3.View) (l Library, err error) {
+func asLibrary(v resp3.View) (l LibraryInfo, err error) {
 	err = each(v, func(k, e resp3.View) error {
 		switch string(k.Bytes()) {
 		case "library_name":
@@ -363,13 +355,15 @@ func asLibrary(v resp3.View) (l Library, err error) {
 			return into(&l.Engine, e, AsString)
 		case "functions":
 			return into(&l.Functions, e, AsSlice(asFunction))
+		case "library_code":
+			return into(&l.Code, e, AsString)
 		}
 		return nil
 	})
 	return l, err
 }
 
-func asFunction(v resp3.View) (f Function, err error) {
+func asFunction(v resp3.View) (f FunctionInfo, err error) {
 	err = each(v, func(k, e resp3.View) error {
 		switch string(k.Bytes()) {
 		case "name":

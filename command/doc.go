@@ -10,7 +10,10 @@
 //	value, err := command.Do(ctx, client, command.Untyped("MY.CMD", "key", 7))
 //	for key := range get.Request().Keys() { … }         // for any command of the table
 //	spec, ok := command.Lookup("xgroup create")         // the facts: flags, keys, retry class
-//	n, err := command.RunScript(ctx, client, script, command.AsInt, keys, args...)
+//	n, err := command.Run(ctx, client, script, command.AsInt, keys, args...)
+//	for key, err := range command.ScanAll(ctx, client, command.MATCH("user:*")) { … }
+//	user, err := command.Do(ctx, client, command.HGetAllAs[User]("user:1"))
+//	buf, err = command.DoInto(ctx, client, get, buf[:0]) // no allocation
 //
 // # The table
 //
@@ -27,6 +30,24 @@
 // that may be absent in a list are Optional. Where an option changes the shape
 // of the reply, the command is another function (SetGet, LPopCount,
 // ZRangeWithScores). As replaces the decoder, not the command.
+//
+// # Versions
+//
+// Since and SinceValkey say which servers have a command, and the sentences on
+// options and functions say where those came later. A test asks live servers
+// of several versions; nothing is checked when a command is sent: a server that
+// lacks it says so, and has then not run it. What came with Redis 8.2 and 8.4
+// only (DELEX, DIGEST, XACKDEL, XDELEX, SET with IFNE, IFDEQ or IFDNE, KEEPREF,
+// DELREF, ACKED, the newer operations of BITOP) follows the published syntax
+// and was not run against a server yet.
+//
+// # Scripts and functions
+//
+// A Script is sent by its digest, a Function by its name. A server that does
+// not know it is told within the same call, once. In a pipeline or transaction
+// there is no second try: put Load, or Eval, into it. The variants that only
+// read (NewScriptRO, FunctionRO) may be repeated when nobody knows whether they
+// ran; the server holds them to it.
 //
 // # Options
 //

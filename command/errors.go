@@ -55,16 +55,23 @@ type Error struct {
 	Command string  // name only, such as "GET"; "" when no command is at fault
 	Node    string  // address of the node, "" when none was chosen yet
 	Phase   string  // "build", "dial", "queue", "write", "read", "reply", "decode"
-	Outcome Outcome // whether the command may have run
+	Outcome Outcome // whether the command may have run, in any attempt
 	Err     error   // the cause: a resp3.ServerError, a context's error, an I/O error
+	// Attempts is how often the command was sent: above 1 if the client sent it
+	// again. 0 if never, and for phases "build" and "decode".
+	Attempts int
 }
 
 // Error says all of it in one line.
 func (e *Error) Error() string {
-	if e.Phase == "reply" {
-		return fmt.Sprintf("redisx: %s on %s: %v", e.Command, e.Node, e.Err)
+	again := ""
+	if e.Attempts > 1 {
+		again = fmt.Sprintf(" after %d attempts", e.Attempts)
 	}
-	return fmt.Sprintf("redisx: %s on %s: %s: %v (%s)", e.Command, e.Node, e.Phase, e.Err, e.Outcome)
+	if e.Phase == "reply" && e.Outcome != Maybe {
+		return fmt.Sprintf("redisx: %s on %s%s: %v", e.Command, e.Node, again, e.Err)
+	}
+	return fmt.Sprintf("redisx: %s on %s%s: %s: %v (%s)", e.Command, e.Node, again, e.Phase, e.Err, e.Outcome)
 }
 
 // Unwrap returns the cause.
@@ -104,5 +111,5 @@ func ReplyError(spec *Spec, node string, e resp3.ServerError) *Error {
 			out = Refused
 		}
 	}
-	return &Error{Command: spec.Name, Node: node, Phase: "reply", Outcome: out, Err: e}
+	return &Error{Command: spec.Name, Node: node, Phase: "reply", Outcome: out, Err: e, Attempts: 1}
 }

@@ -3,7 +3,7 @@
 package command
 
 var specBITCOUNT = Spec{
-	Name: "BITCOUNT", Arity: -2, Since: "2.6.0", Group: "bitmap",
+	Name: "BITCOUNT", Arity: -2, Since: "2.6.0", SinceValkey: "7.2.5", Group: "bitmap",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many bits of the string at key are 1.",
@@ -13,14 +13,16 @@ var specBITCOUNT = Spec{
 
 // BitCount returns how many bits of the string at key are 1.
 func BitCount(key string) Cmd[int64] {
-	r := Request{spec: &specBITCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specBITCOUNT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 // BitCountRange returns how many bits from start to end are 1, both included.
 func BitCountRange(key string, start, end int64, opts ...BitRangeOption) Cmd[int64] {
-	r := Request{spec: &specBITCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specBITCOUNT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(end))
@@ -30,11 +32,50 @@ func BitCountRange(key string, start, end int64, opts ...BitRangeOption) Cmd[int
 			r.option(&seen, o.bitRangeOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
+}
+
+var specBITFIELD = Spec{
+	Name: "BITFIELD", Arity: -2, Since: "3.2.0", SinceValkey: "7.2.5", Group: "bitmap",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Runs operations on integers of any width in the bits of a string, in order, and returns one result each.",
+	Syntax:  "key ops...", Reply: "array<integer|null>",
+	wire: "$8\r\nBITFIELD\r\n", words: 1,
+}
+
+// BitField runs operations on integers of any width in the bits of a string, in
+// order, and returns one result each.
+func BitField(key string, ops ...BitFieldOp) Cmd[[]Optional[int64]] {
+	c := Cmd[[]Optional[int64]]{req: Request{spec: &specBITFIELD}, decode: AsOptionalInts}
+	r := &c.req
+	r.Add(Str(key))
+	r.need(len(ops), "ops")
+	r.bitfield(ops)
+	return c
+}
+
+var specBITFIELDRO = Spec{
+	Name: "BITFIELD_RO", Arity: -2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "bitmap",
+	Flags: ReadOnly | Cacheable, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Reads integers of any width in the bits of a string.",
+	Syntax:  "key gets...", Reply: "array<integer>",
+	wire: "$11\r\nBITFIELD_RO\r\n", words: 1,
+}
+
+// BitFieldRO reads integers of any width in the bits of a string.
+func BitFieldRO(key string, gets ...BitFieldGet) Cmd[[]int64] {
+	c := Cmd[[]int64]{req: Request{spec: &specBITFIELDRO}, decode: AsInts}
+	r := &c.req
+	r.Add(Str(key))
+	r.need(len(gets), "gets")
+	r.bitfieldRO(gets)
+	return c
 }
 
 var specBITOP = Spec{
-	Name: "BITOP", Arity: -4, Since: "2.6.0", Group: "bitmap",
+	Name: "BITOP", Arity: -4, Since: "2.6.0", SinceValkey: "7.2.5", Group: "bitmap",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: -1, Step: 1},
 	Summary: "Stores the bitwise combination of the sources at dest and returns its length.",
@@ -45,16 +86,17 @@ var specBITOP = Spec{
 // BitOp stores the bitwise combination of the sources at dest and returns its
 // length.
 func BitOp(operation BitOperation, dest string, sources ...string) Cmd[int64] {
-	r := Request{spec: &specBITOP}
+	c := Cmd[int64]{req: Request{spec: &specBITOP}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(string(operation)))
 	r.Add(Str(dest))
 	r.need(len(sources), "sources")
 	r.strs(sources)
-	return New(r, AsInt)
+	return c
 }
 
 var specBITPOS = Spec{
-	Name: "BITPOS", Arity: -3, Since: "2.8.7", Group: "bitmap",
+	Name: "BITPOS", Arity: -3, Since: "2.8.7", SinceValkey: "7.2.5", Group: "bitmap",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the position of the first bit with that value, -1 when there is none.",
@@ -65,16 +107,18 @@ var specBITPOS = Spec{
 // BitPos returns the position of the first bit with that value, -1 when there
 // is none.
 func BitPos(key string, bit bool) Cmd[int64] {
-	r := Request{spec: &specBITPOS}
+	c := Cmd[int64]{req: Request{spec: &specBITPOS}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.bit(bit)
-	return New(r, AsInt)
+	return c
 }
 
 // BitPosRange returns the position of the first bit with that value from start
 // to end.
 func BitPosRange(key string, bit bool, start, end int64, opts ...BitRangeOption) Cmd[int64] {
-	r := Request{spec: &specBITPOS}
+	c := Cmd[int64]{req: Request{spec: &specBITPOS}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.bit(bit)
 	r.Add(Int(start))
@@ -85,11 +129,11 @@ func BitPosRange(key string, bit bool, start, end int64, opts ...BitRangeOption)
 			r.option(&seen, o.bitRangeOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
 }
 
 var specGETBIT = Spec{
-	Name: "GETBIT", Arity: 3, Since: "2.2.0", Group: "bitmap",
+	Name: "GETBIT", Arity: 3, Since: "2.2.0", SinceValkey: "7.2.5", Group: "bitmap",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the bit at offset.",
@@ -99,14 +143,15 @@ var specGETBIT = Spec{
 
 // GetBit returns the bit at offset.
 func GetBit(key string, offset int64) Cmd[bool] {
-	r := Request{spec: &specGETBIT}
+	c := Cmd[bool]{req: Request{spec: &specGETBIT}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(offset))
-	return New(r, AsBool)
+	return c
 }
 
 var specSETBIT = Spec{
-	Name: "SETBIT", Arity: 4, Since: "2.2.0", Group: "bitmap",
+	Name: "SETBIT", Arity: 4, Since: "2.2.0", SinceValkey: "7.2.5", Group: "bitmap",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sets the bit at offset and returns what it was.",
@@ -116,9 +161,10 @@ var specSETBIT = Spec{
 
 // SetBit sets the bit at offset and returns what it was.
 func SetBit(key string, offset int64, bit bool) Cmd[bool] {
-	r := Request{spec: &specSETBIT}
+	c := Cmd[bool]{req: Request{spec: &specSETBIT}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(offset))
 	r.bit(bit)
-	return New(r, AsBool)
+	return c
 }

@@ -8,8 +8,16 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
+var specASKING = Spec{
+	Name: "ASKING", Arity: 1, Since: "3.0.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Has the connection's next command answered from a slot that is being moved here.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nASKING\r\n", words: 1,
+}
+
 var specAUTH = Spec{
-	Name: "AUTH", Arity: -2, Since: "1.0.0", Group: "connection",
+	Name: "AUTH", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: NoAuth | Secret, Retry: RetrySession,
 	Summary: "Logs the connection in as a user.",
 	Syntax:  "user password", Reply: "OK",
@@ -18,14 +26,15 @@ var specAUTH = Spec{
 
 // Auth logs the connection in as a user.
 func Auth(user, password string) Cmd[Void] {
-	r := Request{spec: &specAUTH}
+	c := Cmd[Void]{req: Request{spec: &specAUTH}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(user))
 	r.Add(Str(password))
-	return New(r, AsVoid)
+	return c
 }
 
 var specCLIENTCACHING = Spec{
-	Name: "CLIENT CACHING", Arity: 3, Since: "6.0.0", Group: "connection",
+	Name: "CLIENT CACHING", Arity: 3, Since: "6.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Tracks what the connection's next command reads, under OPTIN.",
 	Syntax:  "YES", Reply: "OK",
@@ -35,21 +44,31 @@ var specCLIENTCACHING = Spec{
 // ClientCachingYes tracks what the connection's next command reads, under
 // OPTIN.
 func ClientCachingYes() Cmd[Void] {
-	r := Request{spec: &specCLIENTCACHING}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTCACHING}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str("YES"))
-	return New(r, AsVoid)
+	return c
 }
 
 // ClientCachingNo leaves what the connection's next command reads untracked,
 // under OPTOUT.
 func ClientCachingNo() Cmd[Void] {
-	r := Request{spec: &specCLIENTCACHING}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTCACHING}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str("NO"))
-	return New(r, AsVoid)
+	return c
+}
+
+var specCLIENTCAPA = Spec{
+	Name: "CLIENT CAPA", Arity: -3, Since: "", SinceValkey: "8.0.0", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Tells the server what the connection understands, such as redirect.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nCLIENT\r\n$4\r\nCAPA\r\n", words: 2,
 }
 
 var specCLIENTGETNAME = Spec{
-	Name: "CLIENT GETNAME", Arity: 2, Since: "2.6.9", Group: "connection",
+	Name: "CLIENT GETNAME", Arity: 2, Since: "2.6.9", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Returns the connection's name, or Nil.",
 	Syntax:  "", Reply: "bulk|null",
@@ -58,12 +77,27 @@ var specCLIENTGETNAME = Spec{
 
 // ClientGetName returns the connection's name, or Nil.
 func ClientGetName() Cmd[string] {
-	r := Request{spec: &specCLIENTGETNAME}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specCLIENTGETNAME}, decode: AsString}
+	return c
+}
+
+var specCLIENTGETREDIR = Spec{
+	Name: "CLIENT GETREDIR", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Returns the number of the connection that gets this one's invalidations; 0 is itself, -1 none.",
+	Syntax:  "", Reply: "integer",
+	wire: "$6\r\nCLIENT\r\n$8\r\nGETREDIR\r\n", words: 2,
+}
+
+// ClientGetRedir returns the number of the connection that gets this one's
+// invalidations; 0 is itself, -1 none.
+func ClientGetRedir() Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specCLIENTGETREDIR}, decode: AsInt}
+	return c
 }
 
 var specCLIENTID = Spec{
-	Name: "CLIENT ID", Arity: 2, Since: "5.0.0", Group: "connection",
+	Name: "CLIENT ID", Arity: 2, Since: "5.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Returns the connection's number.",
 	Syntax:  "", Reply: "integer",
@@ -72,12 +106,20 @@ var specCLIENTID = Spec{
 
 // ClientID returns the connection's number.
 func ClientID() Cmd[int64] {
-	r := Request{spec: &specCLIENTID}
-	return New(r, AsInt)
+	c := Cmd[int64]{req: Request{spec: &specCLIENTID}, decode: AsInt}
+	return c
+}
+
+var specCLIENTIMPORTSOURCE = Spec{
+	Name: "CLIENT IMPORT-SOURCE", Arity: 3, Since: "", SinceValkey: "8.1.0", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Says whether the connection feeds a server in import mode.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nCLIENT\r\n$13\r\nIMPORT-SOURCE\r\n", words: 2,
 }
 
 var specCLIENTINFO = Spec{
-	Name: "CLIENT INFO", Arity: 2, Since: "6.2.0", Group: "connection",
+	Name: "CLIENT INFO", Arity: 2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Describes the connection in one line.",
 	Syntax:  "", Reply: "verbatim",
@@ -86,12 +128,12 @@ var specCLIENTINFO = Spec{
 
 // ClientInfo describes the connection in one line.
 func ClientInfo() Cmd[string] {
-	r := Request{spec: &specCLIENTINFO}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specCLIENTINFO}, decode: AsString}
+	return c
 }
 
 var specCLIENTKILL = Spec{
-	Name: "CLIENT KILL", Arity: -3, Since: "2.4.0", Group: "connection",
+	Name: "CLIENT KILL", Arity: -3, Since: "2.4.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Closes the connection with a number and returns how many there were.",
 	Syntax:  "ID id", Reply: "integer",
@@ -101,32 +143,65 @@ var specCLIENTKILL = Spec{
 // ClientKillID closes the connection with a number and returns how many there
 // were.
 func ClientKillID(id int64) Cmd[int64] {
-	r := Request{spec: &specCLIENTKILL}
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
 	r.Add(Str("ID"))
 	r.Add(Int(id))
-	return New(r, AsInt)
+	return c
 }
 
 // ClientKillAddr closes the connection from host:port and returns how many
 // there were.
 func ClientKillAddr(address string) Cmd[int64] {
-	r := Request{spec: &specCLIENTKILL}
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
 	r.Add(Str("ADDR"))
 	r.Add(Str(address))
-	return New(r, AsInt)
+	return c
 }
 
 // ClientKillUser closes all connections of a user and returns how many there
 // were.
 func ClientKillUser(user string) Cmd[int64] {
-	r := Request{spec: &specCLIENTKILL}
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
 	r.Add(Str("USER"))
 	r.Add(Str(user))
-	return New(r, AsInt)
+	return c
+}
+
+// ClientKillLAddr closes the connections to host:port of the server and returns
+// how many there were.
+func ClientKillLAddr(address string) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
+	r.Add(Str("LADDR"))
+	r.Add(Str(address))
+	return c
+}
+
+// ClientKillType closes all connections of a type (normal, master, replica,
+// pubsub) but its own, and returns how many there were.
+func ClientKillType(typ string) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
+	r.Add(Str("TYPE"))
+	r.Add(Str(typ))
+	return c
+}
+
+// ClientKillMaxAge closes all connections older than that and returns how many
+// there were (Redis 7.4, Valkey 8.0).
+func ClientKillMaxAge(seconds int64) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specCLIENTKILL}, decode: AsInt}
+	r := &c.req
+	r.Add(Str("MAXAGE"))
+	r.Add(Int(seconds))
+	return c
 }
 
 var specCLIENTLIST = Spec{
-	Name: "CLIENT LIST", Arity: -2, Since: "2.4.0", Group: "connection",
+	Name: "CLIENT LIST", Arity: -2, Since: "2.4.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Describes all connections, a line each.",
 	Syntax:  "", Reply: "verbatim",
@@ -135,12 +210,32 @@ var specCLIENTLIST = Spec{
 
 // ClientList describes all connections, a line each.
 func ClientList() Cmd[string] {
-	r := Request{spec: &specCLIENTLIST}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specCLIENTLIST}, decode: AsString}
+	return c
+}
+
+// ClientListID describes the connections with these numbers, a line each.
+func ClientListID(ids ...int64) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specCLIENTLIST}, decode: AsString}
+	r := &c.req
+	r.Add(Str("ID"))
+	r.need(len(ids), "ids")
+	r.ints(ids)
+	return c
+}
+
+// ClientListType describes all connections of a type (normal, master, replica,
+// pubsub), a line each.
+func ClientListType(typ string) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specCLIENTLIST}, decode: AsString}
+	r := &c.req
+	r.Add(Str("TYPE"))
+	r.Add(Str(typ))
+	return c
 }
 
 var specCLIENTNOEVICT = Spec{
-	Name: "CLIENT NO-EVICT", Arity: 3, Since: "7.0.0", Group: "connection",
+	Name: "CLIENT NO-EVICT", Arity: 3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Says whether the connection may be closed for want of memory.",
 	Syntax:  "", Reply: "OK",
@@ -148,7 +243,7 @@ var specCLIENTNOEVICT = Spec{
 }
 
 var specCLIENTNOTOUCH = Spec{
-	Name: "CLIENT NO-TOUCH", Arity: 3, Since: "7.2.0", Group: "connection",
+	Name: "CLIENT NO-TOUCH", Arity: 3, Since: "7.2.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Says whether the connection's reads count as uses of the keys.",
 	Syntax:  "", Reply: "OK",
@@ -156,7 +251,7 @@ var specCLIENTNOTOUCH = Spec{
 }
 
 var specCLIENTPAUSE = Spec{
-	Name: "CLIENT PAUSE", Arity: -3, Since: "3.0.0", Group: "connection",
+	Name: "CLIENT PAUSE", Arity: -3, Since: "3.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Holds the commands of all clients up for some time.",
 	Syntax:  "timeout [WRITE] [ALL]", Reply: "OK",
@@ -165,7 +260,8 @@ var specCLIENTPAUSE = Spec{
 
 // ClientPause holds the commands of all clients up for some time.
 func ClientPause(timeout time.Duration, opts ...PauseOption) Cmd[Void] {
-	r := Request{spec: &specCLIENTPAUSE}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTPAUSE}, decode: AsVoid}
+	r := &c.req
 	r.millis(timeout, "timeout")
 	var seen uint32
 	for _, o := range opts {
@@ -173,11 +269,19 @@ func ClientPause(timeout time.Duration, opts ...PauseOption) Cmd[Void] {
 			r.option(&seen, o.pauseOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
+}
+
+var specCLIENTREPLY = Spec{
+	Name: "CLIENT REPLY", Arity: 3, Since: "3.2.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Turns the connection's replies off, which no client can follow, or on.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nCLIENT\r\n$5\r\nREPLY\r\n", words: 2,
 }
 
 var specCLIENTSETINFO = Spec{
-	Name: "CLIENT SETINFO", Arity: 4, Since: "7.2.0", Group: "connection",
+	Name: "CLIENT SETINFO", Arity: 4, Since: "7.2.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Tells the server which library speaks (LIB-NAME, LIB-VER).",
 	Syntax:  "attribute value", Reply: "OK",
@@ -186,14 +290,15 @@ var specCLIENTSETINFO = Spec{
 
 // ClientSetInfo tells the server which library speaks (LIB-NAME, LIB-VER).
 func ClientSetInfo(attribute, value string) Cmd[Void] {
-	r := Request{spec: &specCLIENTSETINFO}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTSETINFO}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(attribute))
 	r.Add(Str(value))
-	return New(r, AsVoid)
+	return c
 }
 
 var specCLIENTSETNAME = Spec{
-	Name: "CLIENT SETNAME", Arity: 3, Since: "2.6.9", Group: "connection",
+	Name: "CLIENT SETNAME", Arity: 3, Since: "2.6.9", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Names the connection; a name has no spaces.",
 	Syntax:  "name", Reply: "OK",
@@ -202,13 +307,14 @@ var specCLIENTSETNAME = Spec{
 
 // ClientSetName names the connection; a name has no spaces.
 func ClientSetName(name string) Cmd[Void] {
-	r := Request{spec: &specCLIENTSETNAME}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTSETNAME}, decode: AsVoid}
+	r := &c.req
 	r.plain(name, "name")
-	return New(r, AsVoid)
+	return c
 }
 
 var specCLIENTTRACKING = Spec{
-	Name: "CLIENT TRACKING", Arity: -3, Since: "6.0.0", Group: "connection",
+	Name: "CLIENT TRACKING", Arity: -3, Since: "6.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Has the server push the keys that change after the connection read them.",
 	Syntax:  "ON [BCAST] [OPTIN] [OPTOUT] [NOLOOP] [PREFIX prefix]", Reply: "OK",
@@ -218,7 +324,8 @@ var specCLIENTTRACKING = Spec{
 // ClientTrackingOn has the server push the keys that change after the
 // connection read them.
 func ClientTrackingOn(opts ...TrackingOption) Cmd[Void] {
-	r := Request{spec: &specCLIENTTRACKING}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTTRACKING}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str("ON"))
 	var seen uint32
 	for _, o := range opts {
@@ -226,18 +333,33 @@ func ClientTrackingOn(opts ...TrackingOption) Cmd[Void] {
 			r.option(&seen, o.trackingOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 // ClientTrackingOff ends the pushes.
 func ClientTrackingOff() Cmd[Void] {
-	r := Request{spec: &specCLIENTTRACKING}
+	c := Cmd[Void]{req: Request{spec: &specCLIENTTRACKING}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str("OFF"))
-	return New(r, AsVoid)
+	return c
+}
+
+var specCLIENTTRACKINGINFO = Spec{
+	Name: "CLIENT TRACKINGINFO", Arity: 2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Tells how the connection tracks what it reads.",
+	Syntax:  "", Reply: "struct{flags:set<bulk>,redirect:integer,prefixes:array<bulk>}",
+	wire: "$6\r\nCLIENT\r\n$12\r\nTRACKINGINFO\r\n", words: 2,
+}
+
+// ClientTrackingInfo tells how the connection tracks what it reads.
+func ClientTrackingInfo() Cmd[TrackingInfo] {
+	c := Cmd[TrackingInfo]{req: Request{spec: &specCLIENTTRACKINGINFO}, decode: AsTrackingInfo}
+	return c
 }
 
 var specCLIENTUNBLOCK = Spec{
-	Name: "CLIENT UNBLOCK", Arity: -3, Since: "5.0.0", Group: "connection",
+	Name: "CLIENT UNBLOCK", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Wakes the connection with a number from a blocking command and reports whether it was in one.",
 	Syntax:  "id [TIMEOUT] [ERROR]", Reply: "integer{0,1}",
@@ -247,7 +369,8 @@ var specCLIENTUNBLOCK = Spec{
 // ClientUnblock wakes the connection with a number from a blocking command and
 // reports whether it was in one.
 func ClientUnblock(id int64, opts ...UnblockOption) Cmd[bool] {
-	r := Request{spec: &specCLIENTUNBLOCK}
+	c := Cmd[bool]{req: Request{spec: &specCLIENTUNBLOCK}, decode: AsBool}
+	r := &c.req
 	r.Add(Int(id))
 	var seen uint32
 	for _, o := range opts {
@@ -255,11 +378,11 @@ func ClientUnblock(id int64, opts ...UnblockOption) Cmd[bool] {
 			r.option(&seen, o.unblockOption())
 		}
 	}
-	return New(r, AsBool)
+	return c
 }
 
 var specCLIENTUNPAUSE = Spec{
-	Name: "CLIENT UNPAUSE", Arity: 2, Since: "6.2.0", Group: "connection",
+	Name: "CLIENT UNPAUSE", Arity: 2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Ends ClientPause.",
 	Syntax:  "", Reply: "OK",
@@ -268,12 +391,12 @@ var specCLIENTUNPAUSE = Spec{
 
 // ClientUnpause ends ClientPause.
 func ClientUnpause() Cmd[Void] {
-	r := Request{spec: &specCLIENTUNPAUSE}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specCLIENTUNPAUSE}, decode: AsVoid}
+	return c
 }
 
 var specECHO = Spec{
-	Name: "ECHO", Arity: 2, Since: "1.0.0", Group: "connection",
+	Name: "ECHO", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetryRead,
 	Summary: "Returns the message.",
 	Syntax:  "message", Reply: "bulk",
@@ -282,13 +405,14 @@ var specECHO = Spec{
 
 // Echo returns the message.
 func Echo(message string) Cmd[string] {
-	r := Request{spec: &specECHO}
+	c := Cmd[string]{req: Request{spec: &specECHO}, decode: AsString}
+	r := &c.req
 	r.Add(Str(message))
-	return New(r, AsString)
+	return c
 }
 
 var specHELLO = Spec{
-	Name: "HELLO", Arity: -1, Since: "6.0.0", Group: "connection",
+	Name: "HELLO", Arity: -1, Since: "6.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: NoAuth | Secret, Retry: RetrySession,
 	Summary: "Chooses the protocol and tells of the server.",
 	Syntax:  "protocol [AUTH user password] [SETNAME name]", Reply: "struct{server:bulk,version:bulk,proto:integer,id:integer,mode:bulk,role:bulk,modules:array<any>}",
@@ -297,7 +421,8 @@ var specHELLO = Spec{
 
 // Hello chooses the protocol and tells of the server.
 func Hello(protocol int64, opts ...HelloOption) Cmd[resp3.Value] {
-	r := Request{spec: &specHELLO}
+	c := Cmd[resp3.Value]{req: Request{spec: &specHELLO}, decode: AsValue}
+	r := &c.req
 	r.Add(Int(protocol))
 	var seen uint32
 	for _, o := range opts {
@@ -305,11 +430,11 @@ func Hello(protocol int64, opts ...HelloOption) Cmd[resp3.Value] {
 			r.option(&seen, o.helloOption())
 		}
 	}
-	return New(r, AsValue)
+	return c
 }
 
 var specPING = Spec{
-	Name: "PING", Arity: -1, Since: "1.0.0", Group: "connection",
+	Name: "PING", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetryRead,
 	Summary: "Returns \"PONG\".",
 	Syntax:  "", Reply: "bulk",
@@ -318,20 +443,36 @@ var specPING = Spec{
 
 // Ping returns "PONG".
 func Ping() Cmd[string] {
-	r := Request{spec: &specPING}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specPING}, decode: AsString}
+	return c
 }
 
 var specQUIT = Spec{
-	Name: "QUIT", Arity: -1, Since: "1.0.0", Group: "connection",
+	Name: "QUIT", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: NoAuth, Retry: RetrySession,
 	Summary: "Closes the connection after the reply.",
 	Syntax:  "", Reply: "OK",
 	wire: "$4\r\nQUIT\r\n", words: 1,
 }
 
+var specREADONLY = Spec{
+	Name: "READONLY", Arity: 1, Since: "3.0.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Lets a replica in a cluster answer the connection's reads.",
+	Syntax:  "", Reply: "OK",
+	wire: "$8\r\nREADONLY\r\n", words: 1,
+}
+
+var specREADWRITE = Spec{
+	Name: "READWRITE", Arity: 1, Since: "3.0.0", SinceValkey: "7.2.5", Group: "connection",
+	Retry:   RetrySession,
+	Summary: "Ends READONLY.",
+	Syntax:  "", Reply: "OK",
+	wire: "$9\r\nREADWRITE\r\n", words: 1,
+}
+
 var specRESET = Spec{
-	Name: "RESET", Arity: 1, Since: "6.2.0", Group: "connection",
+	Name: "RESET", Arity: 1, Since: "6.2.0", SinceValkey: "7.2.5", Group: "connection",
 	Flags: NoAuth, Retry: RetrySession,
 	Summary: "Takes the connection back to its beginning: RESP2, not logged in, database 0.",
 	Syntax:  "", Reply: "'RESET'",
@@ -339,7 +480,7 @@ var specRESET = Spec{
 }
 
 var specSELECT = Spec{
-	Name: "SELECT", Arity: 2, Since: "1.0.0", Group: "connection",
+	Name: "SELECT", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "connection",
 	Retry:   RetrySession,
 	Summary: "Makes a database the connection's own.",
 	Syntax:  "db", Reply: "OK",
@@ -348,7 +489,8 @@ var specSELECT = Spec{
 
 // Select makes a database the connection's own.
 func Select(db int64) Cmd[Void] {
-	r := Request{spec: &specSELECT}
+	c := Cmd[Void]{req: Request{spec: &specSELECT}, decode: AsVoid}
+	r := &c.req
 	r.Add(Int(db))
-	return New(r, AsVoid)
+	return c
 }

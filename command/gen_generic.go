@@ -5,7 +5,7 @@ package command
 import "time"
 
 var specCOPY = Spec{
-	Name: "COPY", Arity: -3, Since: "6.2.0", Group: "generic",
+	Name: "COPY", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Copies source to dest and reports whether it did: not onto an existing key without REPLACE.",
@@ -16,7 +16,8 @@ var specCOPY = Spec{
 // Copy copies source to dest and reports whether it did: not onto an existing
 // key without REPLACE.
 func Copy(source, dest string, opts ...CopyOption) Cmd[bool] {
-	r := Request{spec: &specCOPY}
+	c := Cmd[bool]{req: Request{spec: &specCOPY}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(source))
 	r.Add(Str(dest))
 	var seen uint32
@@ -25,11 +26,11 @@ func Copy(source, dest string, opts ...CopyOption) Cmd[bool] {
 			r.option(&seen, o.copyOption())
 		}
 	}
-	return New(r, AsBool)
+	return c
 }
 
 var specDEL = Spec{
-	Name: "DEL", Arity: -2, Since: "1.0.0", Group: "generic",
+	Name: "DEL", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Deletes keys and returns how many there were.",
@@ -39,14 +40,15 @@ var specDEL = Spec{
 
 // Del deletes keys and returns how many there were.
 func Del(keys ...string) Cmd[int64] {
-	r := Request{spec: &specDEL}
+	c := Cmd[int64]{req: Request{spec: &specDEL}, decode: AsInt}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specDUMP = Spec{
-	Name: "DUMP", Arity: 2, Since: "2.6.0", Group: "generic",
+	Name: "DUMP", Arity: 2, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the value at key in the server's own format, or Nil. Restore takes it.",
@@ -57,20 +59,22 @@ var specDUMP = Spec{
 // Dump returns the value at key in the server's own format, or Nil. Restore
 // takes it.
 func Dump(key string) Cmd[string] {
-	r := Request{spec: &specDUMP}
+	c := Cmd[string]{req: Request{spec: &specDUMP}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // DumpBytes is Dump for bytes.
 func DumpBytes(key string) Cmd[[]byte] {
-	r := Request{spec: &specDUMP}
+	c := Cmd[[]byte]{req: Request{spec: &specDUMP}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBytes)
+	return c
 }
 
 var specEXISTS = Spec{
-	Name: "EXISTS", Arity: -2, Since: "1.0.0", Group: "generic",
+	Name: "EXISTS", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Returns how many of the keys there are; a key named twice counts twice.",
@@ -81,14 +85,15 @@ var specEXISTS = Spec{
 // Exists returns how many of the keys there are; a key named twice counts
 // twice.
 func Exists(keys ...string) Cmd[int64] {
-	r := Request{spec: &specEXISTS}
+	c := Cmd[int64]{req: Request{spec: &specEXISTS}, decode: AsInt}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specEXPIRE = Spec{
-	Name: "EXPIRE", Arity: -3, Since: "1.0.0", Group: "generic",
+	Name: "EXPIRE", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Deletes the key after ttl, at once if ttl is not positive, and reports whether that was set. It is sent as EXPIRE or, finer than a second, as PEXPIRE.",
@@ -100,7 +105,8 @@ var specEXPIRE = Spec{
 // whether that was set. It is sent as EXPIRE or, finer than a second, as
 // PEXPIRE.
 func Expire(key string, ttl time.Duration, opts ...ExpireOption) Cmd[bool] {
-	r := Request{spec: &specEXPIRE}
+	c := Cmd[bool]{req: Request{spec: &specEXPIRE}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.span(ttl, &specPEXPIRE)
 	var seen uint32
@@ -109,11 +115,11 @@ func Expire(key string, ttl time.Duration, opts ...ExpireOption) Cmd[bool] {
 			r.option(&seen, o.expireOption())
 		}
 	}
-	return New(r, AsBool)
+	return c
 }
 
 var specEXPIREAT = Spec{
-	Name: "EXPIREAT", Arity: -3, Since: "1.2.0", Group: "generic",
+	Name: "EXPIREAT", Arity: -3, Since: "1.2.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Deletes the key at a point in time and reports whether that was set. It is sent as EXPIREAT or, finer than a second, as PEXPIREAT.",
@@ -125,7 +131,8 @@ var specEXPIREAT = Spec{
 // ExpireAt deletes the key at a point in time and reports whether that was set.
 // It is sent as EXPIREAT or, finer than a second, as PEXPIREAT.
 func ExpireAt(key string, at time.Time, opts ...ExpireOption) Cmd[bool] {
-	r := Request{spec: &specEXPIREAT}
+	c := Cmd[bool]{req: Request{spec: &specEXPIREAT}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.at(at, &specPEXPIREAT)
 	var seen uint32
@@ -134,11 +141,11 @@ func ExpireAt(key string, at time.Time, opts ...ExpireOption) Cmd[bool] {
 			r.option(&seen, o.expireOption())
 		}
 	}
-	return New(r, AsBool)
+	return c
 }
 
 var specEXPIRETIME = Spec{
-	Name: "EXPIRETIME", Arity: 2, Since: "7.0.0", Group: "generic",
+	Name: "EXPIRETIME", Arity: 2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns when the key expires, to the second, or Nil when there is no key.",
@@ -149,13 +156,14 @@ var specEXPIRETIME = Spec{
 // ExpireTime returns when the key expires, to the second, or Nil when there is
 // no key.
 func ExpireTime(key string) Cmd[Deadline] {
-	r := Request{spec: &specEXPIRETIME}
+	c := Cmd[Deadline]{req: Request{spec: &specEXPIRETIME}, decode: AsDeadline}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsDeadline)
+	return c
 }
 
 var specKEYS = Spec{
-	Name: "KEYS", Arity: 2, Since: "1.0.0", Group: "generic",
+	Name: "KEYS", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Summary: "Returns all keys that fit a glob pattern. It holds the server up for as long as it takes; see Scan.",
 	Syntax:  "pattern", Reply: "array<bulk>",
@@ -165,13 +173,14 @@ var specKEYS = Spec{
 // Keys returns all keys that fit a glob pattern. It holds the server up for as
 // long as it takes; see Scan.
 func Keys(pattern string) Cmd[[]string] {
-	r := Request{spec: &specKEYS}
+	c := Cmd[[]string]{req: Request{spec: &specKEYS}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(pattern))
-	return New(r, AsStrings)
+	return c
 }
 
 var specMIGRATE = Spec{
-	Name: "MIGRATE", Arity: -6, Since: "2.6.0", Group: "generic",
+	Name: "MIGRATE", Arity: -6, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write | Movable | Secret, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Last: 3, Step: 1, Keyword: "KEYS"},
 	Summary: "Moves keys to another server.",
@@ -180,7 +189,7 @@ var specMIGRATE = Spec{
 }
 
 var specMOVE = Spec{
-	Name: "MOVE", Arity: 3, Since: "1.0.0", Group: "generic",
+	Name: "MOVE", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Moves the key to another database and reports whether it did.",
@@ -190,14 +199,15 @@ var specMOVE = Spec{
 
 // Move moves the key to another database and reports whether it did.
 func Move(key string, db int64) Cmd[bool] {
-	r := Request{spec: &specMOVE}
+	c := Cmd[bool]{req: Request{spec: &specMOVE}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(db))
-	return New(r, AsBool)
+	return c
 }
 
 var specOBJECTENCODING = Spec{
-	Name: "OBJECT ENCODING", Arity: 3, Since: "2.2.3", Group: "generic",
+	Name: "OBJECT ENCODING", Arity: 3, Since: "2.2.3", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Names the internal form of the value at key, or returns Nil.",
@@ -207,13 +217,14 @@ var specOBJECTENCODING = Spec{
 
 // ObjectEncoding names the internal form of the value at key, or returns Nil.
 func ObjectEncoding(key string) Cmd[string] {
-	r := Request{spec: &specOBJECTENCODING}
+	c := Cmd[string]{req: Request{spec: &specOBJECTENCODING}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 var specOBJECTFREQ = Spec{
-	Name: "OBJECT FREQ", Arity: 3, Since: "4.0.0", Group: "generic",
+	Name: "OBJECT FREQ", Arity: 3, Since: "4.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Returns how often the key was used, on a logarithmic scale, under an LFU policy only.",
@@ -224,13 +235,14 @@ var specOBJECTFREQ = Spec{
 // ObjectFreq returns how often the key was used, on a logarithmic scale, under
 // an LFU policy only.
 func ObjectFreq(key string) Cmd[int64] {
-	r := Request{spec: &specOBJECTFREQ}
+	c := Cmd[int64]{req: Request{spec: &specOBJECTFREQ}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specOBJECTIDLETIME = Spec{
-	Name: "OBJECT IDLETIME", Arity: 3, Since: "2.2.3", Group: "generic",
+	Name: "OBJECT IDLETIME", Arity: 3, Since: "2.2.3", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Returns how many seconds the key was not used, or Nil.",
@@ -240,13 +252,14 @@ var specOBJECTIDLETIME = Spec{
 
 // ObjectIdleTime returns how many seconds the key was not used, or Nil.
 func ObjectIdleTime(key string) Cmd[int64] {
-	r := Request{spec: &specOBJECTIDLETIME}
+	c := Cmd[int64]{req: Request{spec: &specOBJECTIDLETIME}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specOBJECTREFCOUNT = Spec{
-	Name: "OBJECT REFCOUNT", Arity: 3, Since: "2.2.3", Group: "generic",
+	Name: "OBJECT REFCOUNT", Arity: 3, Since: "2.2.3", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Returns how many references the value at key has, or Nil.",
@@ -256,13 +269,14 @@ var specOBJECTREFCOUNT = Spec{
 
 // ObjectRefCount returns how many references the value at key has, or Nil.
 func ObjectRefCount(key string) Cmd[int64] {
-	r := Request{spec: &specOBJECTREFCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specOBJECTREFCOUNT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specPERSIST = Spec{
-	Name: "PERSIST", Arity: 2, Since: "2.2.0", Group: "generic",
+	Name: "PERSIST", Arity: 2, Since: "2.2.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Takes the key's time to live away and reports whether it had one.",
@@ -272,13 +286,14 @@ var specPERSIST = Spec{
 
 // Persist takes the key's time to live away and reports whether it had one.
 func Persist(key string) Cmd[bool] {
-	r := Request{spec: &specPERSIST}
+	c := Cmd[bool]{req: Request{spec: &specPERSIST}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBool)
+	return c
 }
 
 var specPEXPIRE = Spec{
-	Name: "PEXPIRE", Arity: -3, Since: "2.6.0", Group: "generic",
+	Name: "PEXPIRE", Arity: -3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what Expire sends for durations finer than a second.",
@@ -287,7 +302,7 @@ var specPEXPIRE = Spec{
 }
 
 var specPEXPIREAT = Spec{
-	Name: "PEXPIREAT", Arity: -3, Since: "2.6.0", Group: "generic",
+	Name: "PEXPIREAT", Arity: -3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ExpireAt sends for times finer than a second.",
@@ -297,7 +312,7 @@ var specPEXPIREAT = Spec{
 }
 
 var specPEXPIRETIME = Spec{
-	Name: "PEXPIRETIME", Arity: 2, Since: "7.0.0", Group: "generic",
+	Name: "PEXPIRETIME", Arity: 2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns when the key expires, to the millisecond, or Nil when there is no key.",
@@ -308,13 +323,14 @@ var specPEXPIRETIME = Spec{
 // PExpireTime returns when the key expires, to the millisecond, or Nil when
 // there is no key.
 func PExpireTime(key string) Cmd[Deadline] {
-	r := Request{spec: &specPEXPIRETIME}
+	c := Cmd[Deadline]{req: Request{spec: &specPEXPIRETIME}, decode: AsPDeadline}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsPDeadline)
+	return c
 }
 
 var specPTTL = Spec{
-	Name: "PTTL", Arity: 2, Since: "2.6.0", Group: "generic",
+	Name: "PTTL", Arity: 2, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how long the key has left, to the millisecond, or Nil when there is no key.",
@@ -325,13 +341,14 @@ var specPTTL = Spec{
 // PTTL returns how long the key has left, to the millisecond, or Nil when there
 // is no key.
 func PTTL(key string) Cmd[Lifetime] {
-	r := Request{spec: &specPTTL}
+	c := Cmd[Lifetime]{req: Request{spec: &specPTTL}, decode: AsPTTL}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsPTTL)
+	return c
 }
 
 var specRANDOMKEY = Spec{
-	Name: "RANDOMKEY", Arity: 1, Since: "1.0.0", Group: "generic",
+	Name: "RANDOMKEY", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Summary: "Returns one of the keys, or Nil when there are none.",
 	Syntax:  "", Reply: "bulk|null",
@@ -340,12 +357,12 @@ var specRANDOMKEY = Spec{
 
 // RandomKey returns one of the keys, or Nil when there are none.
 func RandomKey() Cmd[string] {
-	r := Request{spec: &specRANDOMKEY}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specRANDOMKEY}, decode: AsString}
+	return c
 }
 
 var specRENAME = Spec{
-	Name: "RENAME", Arity: 3, Since: "1.0.0", Group: "generic",
+	Name: "RENAME", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Renames a key, in place of another if need be.",
@@ -355,14 +372,15 @@ var specRENAME = Spec{
 
 // Rename renames a key, in place of another if need be.
 func Rename(key, to string) Cmd[Void] {
-	r := Request{spec: &specRENAME}
+	c := Cmd[Void]{req: Request{spec: &specRENAME}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(to))
-	return New(r, AsVoid)
+	return c
 }
 
 var specRENAMENX = Spec{
-	Name: "RENAMENX", Arity: 3, Since: "1.0.0", Group: "generic",
+	Name: "RENAMENX", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Renames a key if the new name is free, and reports whether it did.",
@@ -372,14 +390,15 @@ var specRENAMENX = Spec{
 
 // RenameNX renames a key if the new name is free, and reports whether it did.
 func RenameNX(key, to string) Cmd[bool] {
-	r := Request{spec: &specRENAMENX}
+	c := Cmd[bool]{req: Request{spec: &specRENAMENX}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(to))
-	return New(r, AsBool)
+	return c
 }
 
 var specRESTORE = Spec{
-	Name: "RESTORE", Arity: -4, Since: "2.6.0", Group: "generic",
+	Name: "RESTORE", Arity: -4, Since: "2.6.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Makes a key from what Dump returned. A ttl of 0 is none.",
@@ -389,7 +408,8 @@ var specRESTORE = Spec{
 
 // Restore makes a key from what Dump returned. A ttl of 0 is none.
 func Restore(key string, ttl time.Duration, value string, opts ...RestoreOption) Cmd[Void] {
-	r := Request{spec: &specRESTORE}
+	c := Cmd[Void]{req: Request{spec: &specRESTORE}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.millis(ttl, "ttl")
 	r.Add(Str(value))
@@ -399,13 +419,14 @@ func Restore(key string, ttl time.Duration, value string, opts ...RestoreOption)
 			r.option(&seen, o.restoreOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 // RestoreBytes is Restore for bytes, which must not change until the reply is
 // there.
 func RestoreBytes(key string, ttl time.Duration, value []byte, opts ...RestoreOption) Cmd[Void] {
-	r := Request{spec: &specRESTORE}
+	c := Cmd[Void]{req: Request{spec: &specRESTORE}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.millis(ttl, "ttl")
 	r.Add(Bytes(value))
@@ -415,11 +436,20 @@ func RestoreBytes(key string, ttl time.Duration, value []byte, opts ...RestoreOp
 			r.option(&seen, o.restoreOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
+}
+
+var specRESTOREASKING = Spec{
+	Name: "RESTORE-ASKING", Arity: -4, Since: "3.0.0", SinceValkey: "7.2.5", Group: "generic",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Is what nodes of a cluster send each other instead of Restore.",
+	Syntax:  "", Reply: "OK",
+	wire: "$14\r\nRESTORE-ASKING\r\n", words: 1,
 }
 
 var specSCAN = Spec{
-	Name: "SCAN", Arity: -2, Since: "2.8.0", Group: "generic",
+	Name: "SCAN", Arity: -2, Since: "2.8.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Summary: "Returns one step of a walk over all keys. Cursor 0 begins it and ends it.",
 	Syntax:  "cursor [MATCH pattern] [COUNT n] [TYPE name]", Reply: "[bulk,array<bulk>]",
@@ -429,7 +459,8 @@ var specSCAN = Spec{
 // Scan returns one step of a walk over all keys. Cursor 0 begins it and ends
 // it.
 func Scan(cursor uint64, opts ...ScanOption) Cmd[ScanResult] {
-	r := Request{spec: &specSCAN}
+	c := Cmd[ScanResult]{req: Request{spec: &specSCAN}, decode: AsScan}
+	r := &c.req
 	r.Add(Uint(cursor))
 	var seen uint32
 	for _, o := range opts {
@@ -437,11 +468,107 @@ func Scan(cursor uint64, opts ...ScanOption) Cmd[ScanResult] {
 			r.option(&seen, o.scanOption())
 		}
 	}
-	return New(r, AsScan)
+	return c
+}
+
+var specSORT = Spec{
+	Name: "SORT", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
+	Flags: Write | Movable, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1, Keyword: "STORE", From: 2},
+	Summary: "Returns the elements of a list, set or sorted set, sorted as numbers.",
+	Syntax:  "key [BY pattern] [LIMIT offset count] [ASC] [DESC] [ALPHA]", Reply: "array<bulk>",
+	wire: "$4\r\nSORT\r\n", words: 1,
+}
+
+// Sort returns the elements of a list, set or sorted set, sorted as numbers.
+func Sort(key string, opts ...SortOption) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specSORT}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.sortOption())
+		}
+	}
+	return c
+}
+
+// SortGet is Sort that returns other keys' values: in each pattern the element
+// stands for "*"; "#" is the element itself.
+func SortGet(key string, patterns []string, opts ...SortOption) Cmd[[]Optional[string]] {
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specSORT}, decode: AsOptionalStrings}
+	r := &c.req
+	r.Add(Str(key))
+	r.need(len(patterns), "patterns")
+	r.each("GET", patterns)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.sortOption())
+		}
+	}
+	return c
+}
+
+// SortStore stores what Sort returns in the list at dest, and returns its
+// length.
+func SortStore(key, dest string, opts ...SortOption) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specSORT}, decode: AsInt}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.sortOption())
+		}
+	}
+	r.Add(Str("STORE"))
+	r.Add(Str(dest))
+	return c
+}
+
+var specSORTRO = Spec{
+	Name: "SORT_RO", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "generic",
+	Flags: ReadOnly | Movable, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Is Sort as a command that only reads.",
+	Syntax:  "key [BY pattern] [LIMIT offset count] [ASC] [DESC] [ALPHA]", Reply: "array<bulk>",
+	wire: "$7\r\nSORT_RO\r\n", words: 1,
+}
+
+// SortRO is Sort as a command that only reads.
+func SortRO(key string, opts ...SortOption) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specSORTRO}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.sortOption())
+		}
+	}
+	return c
+}
+
+// SortGetRO is SortGet as a command that only reads.
+func SortGetRO(key string, patterns []string, opts ...SortOption) Cmd[[]Optional[string]] {
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specSORTRO}, decode: AsOptionalStrings}
+	r := &c.req
+	r.Add(Str(key))
+	r.need(len(patterns), "patterns")
+	r.each("GET", patterns)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.sortOption())
+		}
+	}
+	return c
 }
 
 var specTOUCH = Spec{
-	Name: "TOUCH", Arity: -2, Since: "3.2.1", Group: "generic",
+	Name: "TOUCH", Arity: -2, Since: "3.2.1", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Marks keys as used and returns how many there are.",
@@ -451,14 +578,15 @@ var specTOUCH = Spec{
 
 // Touch marks keys as used and returns how many there are.
 func Touch(keys ...string) Cmd[int64] {
-	r := Request{spec: &specTOUCH}
+	c := Cmd[int64]{req: Request{spec: &specTOUCH}, decode: AsInt}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specTTL = Spec{
-	Name: "TTL", Arity: 2, Since: "1.0.0", Group: "generic",
+	Name: "TTL", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how long the key has left, to the second, or Nil when there is no key.",
@@ -469,13 +597,14 @@ var specTTL = Spec{
 // TTL returns how long the key has left, to the second, or Nil when there is no
 // key.
 func TTL(key string) Cmd[Lifetime] {
-	r := Request{spec: &specTTL}
+	c := Cmd[Lifetime]{req: Request{spec: &specTTL}, decode: AsTTL}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsTTL)
+	return c
 }
 
 var specTYPE = Spec{
-	Name: "TYPE", Arity: 2, Since: "1.0.0", Group: "generic",
+	Name: "TYPE", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Names the type of the value at key, \"none\" when there is no key.",
@@ -485,13 +614,14 @@ var specTYPE = Spec{
 
 // Type names the type of the value at key, "none" when there is no key.
 func Type(key string) Cmd[string] {
-	r := Request{spec: &specTYPE}
+	c := Cmd[string]{req: Request{spec: &specTYPE}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 var specUNLINK = Spec{
-	Name: "UNLINK", Arity: -2, Since: "4.0.0", Group: "generic",
+	Name: "UNLINK", Arity: -2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Deletes keys, freeing their memory in the background, and returns how many there were.",
@@ -502,14 +632,15 @@ var specUNLINK = Spec{
 // Unlink deletes keys, freeing their memory in the background, and returns how
 // many there were.
 func Unlink(keys ...string) Cmd[int64] {
-	r := Request{spec: &specUNLINK}
+	c := Cmd[int64]{req: Request{spec: &specUNLINK}, decode: AsInt}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specWAIT = Spec{
-	Name: "WAIT", Arity: 3, Since: "3.0.0", Group: "generic",
+	Name: "WAIT", Arity: 3, Since: "3.0.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Blocking, Retry: RetrySession,
 	Summary: "Waits until n replicas have the connection's writes and returns how many do; 0 waits without end.",
 	Syntax:  "n timeout", Reply: "integer",
@@ -520,14 +651,15 @@ var specWAIT = Spec{
 // Wait waits until n replicas have the connection's writes and returns how many
 // do; 0 waits without end.
 func Wait(n int64, timeout time.Duration) Cmd[int64] {
-	r := Request{spec: &specWAIT}
+	c := Cmd[int64]{req: Request{spec: &specWAIT}, decode: AsInt}
+	r := &c.req
 	r.Add(Int(n))
 	r.timeoutMillis(timeout)
-	return New(r, AsInt)
+	return c
 }
 
 var specWAITAOF = Spec{
-	Name: "WAITAOF", Arity: 4, Since: "7.2.0", Group: "generic",
+	Name: "WAITAOF", Arity: 4, Since: "7.2.0", SinceValkey: "7.2.5", Group: "generic",
 	Flags: Blocking, Retry: RetrySession,
 	Summary: "Waits until the connection's writes are on disk here (local 0 or 1) and on n replicas, and returns both counts.",
 	Syntax:  "local n timeout", Reply: "[integer,integer]",
@@ -538,9 +670,10 @@ var specWAITAOF = Spec{
 // WaitAOF waits until the connection's writes are on disk here (local 0 or 1)
 // and on n replicas, and returns both counts.
 func WaitAOF(local, n int64, timeout time.Duration) Cmd[[]int64] {
-	r := Request{spec: &specWAITAOF}
+	c := Cmd[[]int64]{req: Request{spec: &specWAITAOF}, decode: AsInts}
+	r := &c.req
 	r.Add(Int(local))
 	r.Add(Int(n))
 	r.timeoutMillis(timeout)
-	return New(r, AsInts)
+	return c
 }

@@ -2,8 +2,10 @@
 
 package command
 
+import "time"
+
 var specHDEL = Spec{
-	Name: "HDEL", Arity: -3, Since: "2.0.0", Group: "hash",
+	Name: "HDEL", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Deletes fields of a hash and returns how many there were.",
@@ -13,15 +15,16 @@ var specHDEL = Spec{
 
 // HDel deletes fields of a hash and returns how many there were.
 func HDel(key string, fields ...string) Cmd[int64] {
-	r := Request{spec: &specHDEL}
+	c := Cmd[int64]{req: Request{spec: &specHDEL}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(fields), "fields")
 	r.strs(fields)
-	return New(r, AsInt)
+	return c
 }
 
 var specHEXISTS = Spec{
-	Name: "HEXISTS", Arity: 3, Since: "2.0.0", Group: "hash",
+	Name: "HEXISTS", Arity: 3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Reports whether a hash has a field.",
@@ -31,14 +34,97 @@ var specHEXISTS = Spec{
 
 // HExists reports whether a hash has a field.
 func HExists(key, field string) Cmd[bool] {
-	r := Request{spec: &specHEXISTS}
+	c := Cmd[bool]{req: Request{spec: &specHEXISTS}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
-	return New(r, AsBool)
+	return c
+}
+
+var specHEXPIRE = Spec{
+	Name: "HEXPIRE", Arity: -6, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Deletes fields of a hash after ttl, at once if ttl is 0, and returns what became of each. It is sent as HEXPIRE or, finer than a second, as HPEXPIRE.",
+	Syntax:  "key ttl [NX] [XX] [GT] [LT] FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$7\r\nHEXPIRE\r\n", words: 1,
+}
+
+// HExpire deletes fields of a hash after ttl, at once if ttl is 0, and returns
+// what became of each. It is sent as HEXPIRE or, finer than a second, as
+// HPEXPIRE.
+func HExpire(key string, ttl time.Duration, fields []string, opts ...HExpireOption) Cmd[[]FieldExpiry] {
+	c := Cmd[[]FieldExpiry]{req: Request{spec: &specHEXPIRE}, decode: AsFieldExpiries}
+	r := &c.req
+	r.Add(Str(key))
+	r.span(ttl, &specHPEXPIRE)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.hExpireOption())
+		}
+	}
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
+var specHEXPIREAT = Spec{
+	Name: "HEXPIREAT", Arity: -6, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Deletes fields of a hash at a point in time and returns what became of each. It is sent as HEXPIREAT or, finer than a second, as HPEXPIREAT.",
+	Syntax:  "key at [NX] [XX] [GT] [LT] FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$9\r\nHEXPIREAT\r\n", words: 1,
+	unless: []string{"NX", "XX", "GT", "LT"},
+}
+
+// HExpireAt deletes fields of a hash at a point in time and returns what became
+// of each. It is sent as HEXPIREAT or, finer than a second, as HPEXPIREAT.
+func HExpireAt(key string, at time.Time, fields []string, opts ...HExpireOption) Cmd[[]FieldExpiry] {
+	c := Cmd[[]FieldExpiry]{req: Request{spec: &specHEXPIREAT}, decode: AsFieldExpiries}
+	r := &c.req
+	r.Add(Str(key))
+	r.at(at, &specHPEXPIREAT)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.hExpireOption())
+		}
+	}
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
+var specHEXPIRETIME = Spec{
+	Name: "HEXPIRETIME", Arity: -5, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: ReadOnly, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns when fields of a hash expire, to the second; absent ones are not OK.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$11\r\nHEXPIRETIME\r\n", words: 1,
+}
+
+// HExpireTime returns when fields of a hash expire, to the second; absent ones
+// are not OK.
+func HExpireTime(key string, fields ...string) Cmd[[]Optional[Deadline]] {
+	c := Cmd[[]Optional[Deadline]]{req: Request{spec: &specHEXPIRETIME}, decode: AsFieldDeadlines}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
 }
 
 var specHGET = Spec{
-	Name: "HGET", Arity: 3, Since: "2.0.0", Group: "hash",
+	Name: "HGET", Arity: 3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns a field of a hash, or Nil.",
@@ -48,22 +134,24 @@ var specHGET = Spec{
 
 // HGet returns a field of a hash, or Nil.
 func HGet(key, field string) Cmd[string] {
-	r := Request{spec: &specHGET}
+	c := Cmd[string]{req: Request{spec: &specHGET}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
-	return New(r, AsString)
+	return c
 }
 
 // HGetBytes is HGet for bytes.
 func HGetBytes(key, field string) Cmd[[]byte] {
-	r := Request{spec: &specHGET}
+	c := Cmd[[]byte]{req: Request{spec: &specHGET}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
-	return New(r, AsBytes)
+	return c
 }
 
 var specHGETALL = Spec{
-	Name: "HGETALL", Arity: 2, Since: "2.0.0", Group: "hash",
+	Name: "HGETALL", Arity: 2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns all fields of a hash; none is an empty map.",
@@ -73,13 +161,63 @@ var specHGETALL = Spec{
 
 // HGetAll returns all fields of a hash; none is an empty map.
 func HGetAll(key string) Cmd[map[string]string] {
-	r := Request{spec: &specHGETALL}
+	c := Cmd[map[string]string]{req: Request{spec: &specHGETALL}, decode: AsStringMap}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsStringMap)
+	return c
+}
+
+var specHGETDEL = Spec{
+	Name: "HGETDEL", Arity: -5, Since: "8.0.0", SinceValkey: "9.1.0", Group: "hash",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns fields of a hash, in their order, and deletes them.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<bulk|null>",
+	wire: "$7\r\nHGETDEL\r\n", words: 1,
+}
+
+// HGetDel returns fields of a hash, in their order, and deletes them.
+func HGetDel(key string, fields ...string) Cmd[[]Optional[string]] {
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specHGETDEL}, decode: AsOptionalStrings}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
+var specHGETEX = Spec{
+	Name: "HGETEX", Arity: -5, Since: "8.0.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns fields of a hash, in their order, and sets or removes their time to live.",
+	Syntax:  "key [EX d] [EXAT t] [PERSIST] FIELDS numfields fields...", Reply: "array<bulk|null>",
+	wire: "$6\r\nHGETEX\r\n", words: 1,
+}
+
+// HGetEx returns fields of a hash, in their order, and sets or removes their
+// time to live.
+func HGetEx(key string, fields []string, opts ...GetExOption) Cmd[[]Optional[string]] {
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specHGETEX}, decode: AsOptionalStrings}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.getExOption())
+		}
+	}
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
 }
 
 var specHINCRBY = Spec{
-	Name: "HINCRBY", Arity: 4, Since: "2.0.0", Group: "hash",
+	Name: "HINCRBY", Arity: 4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds n to the number in a field and returns the result.",
@@ -89,15 +227,16 @@ var specHINCRBY = Spec{
 
 // HIncrBy adds n to the number in a field and returns the result.
 func HIncrBy(key, field string, n int64) Cmd[int64] {
-	r := Request{spec: &specHINCRBY}
+	c := Cmd[int64]{req: Request{spec: &specHINCRBY}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
 	r.Add(Int(n))
-	return New(r, AsInt)
+	return c
 }
 
 var specHINCRBYFLOAT = Spec{
-	Name: "HINCRBYFLOAT", Arity: 4, Since: "2.6.0", Group: "hash",
+	Name: "HINCRBYFLOAT", Arity: 4, Since: "2.6.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds x to the number in a field and returns the result.",
@@ -107,15 +246,16 @@ var specHINCRBYFLOAT = Spec{
 
 // HIncrByFloat adds x to the number in a field and returns the result.
 func HIncrByFloat(key, field string, x float64) Cmd[float64] {
-	r := Request{spec: &specHINCRBYFLOAT}
+	c := Cmd[float64]{req: Request{spec: &specHINCRBYFLOAT}, decode: AsFloat}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
 	r.Add(Float(x))
-	return New(r, AsFloat)
+	return c
 }
 
 var specHKEYS = Spec{
-	Name: "HKEYS", Arity: 2, Since: "2.0.0", Group: "hash",
+	Name: "HKEYS", Arity: 2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the names of a hash's fields.",
@@ -125,13 +265,14 @@ var specHKEYS = Spec{
 
 // HKeys returns the names of a hash's fields.
 func HKeys(key string) Cmd[[]string] {
-	r := Request{spec: &specHKEYS}
+	c := Cmd[[]string]{req: Request{spec: &specHKEYS}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsStrings)
+	return c
 }
 
 var specHLEN = Spec{
-	Name: "HLEN", Arity: 2, Since: "2.0.0", Group: "hash",
+	Name: "HLEN", Arity: 2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many fields a hash has.",
@@ -141,13 +282,14 @@ var specHLEN = Spec{
 
 // HLen returns how many fields a hash has.
 func HLen(key string) Cmd[int64] {
-	r := Request{spec: &specHLEN}
+	c := Cmd[int64]{req: Request{spec: &specHLEN}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specHMGET = Spec{
-	Name: "HMGET", Arity: -3, Since: "2.0.0", Group: "hash",
+	Name: "HMGET", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns fields of a hash, in their order.",
@@ -157,15 +299,16 @@ var specHMGET = Spec{
 
 // HMGet returns fields of a hash, in their order.
 func HMGet(key string, fields ...string) Cmd[[]Optional[string]] {
-	r := Request{spec: &specHMGET}
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specHMGET}, decode: AsOptionalStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(fields), "fields")
 	r.strs(fields)
-	return New(r, AsOptionalStrings)
+	return c
 }
 
 var specHMSET = Spec{
-	Name: "HMSET", Arity: -4, Since: "2.0.0", Group: "hash",
+	Name: "HMSET", Arity: -4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is the older form of HSet.",
@@ -173,8 +316,93 @@ var specHMSET = Spec{
 	wire: "$5\r\nHMSET\r\n", words: 1,
 }
 
+var specHPERSIST = Spec{
+	Name: "HPERSIST", Arity: -5, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Takes the time to live of fields away and reports for each whether it had one; absent ones are not OK.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$8\r\nHPERSIST\r\n", words: 1,
+}
+
+// HPersist takes the time to live of fields away and reports for each whether
+// it had one; absent ones are not OK.
+func HPersist(key string, fields ...string) Cmd[[]Optional[bool]] {
+	c := Cmd[[]Optional[bool]]{req: Request{spec: &specHPERSIST}, decode: AsFieldPersists}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
+var specHPEXPIRE = Spec{
+	Name: "HPEXPIRE", Arity: -6, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Is what HExpire sends for durations finer than a second.",
+	Syntax:  "", Reply: "array<integer>",
+	wire: "$8\r\nHPEXPIRE\r\n", words: 1,
+}
+
+var specHPEXPIREAT = Spec{
+	Name: "HPEXPIREAT", Arity: -6, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Is what HExpireAt sends for times finer than a second.",
+	Syntax:  "", Reply: "array<integer>",
+	wire: "$10\r\nHPEXPIREAT\r\n", words: 1,
+	unless: []string{"NX", "XX", "GT", "LT"},
+}
+
+var specHPEXPIRETIME = Spec{
+	Name: "HPEXPIRETIME", Arity: -5, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: ReadOnly, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns when fields of a hash expire, to the millisecond; absent ones are not OK.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$12\r\nHPEXPIRETIME\r\n", words: 1,
+}
+
+// HPExpireTime returns when fields of a hash expire, to the millisecond; absent
+// ones are not OK.
+func HPExpireTime(key string, fields ...string) Cmd[[]Optional[Deadline]] {
+	c := Cmd[[]Optional[Deadline]]{req: Request{spec: &specHPEXPIRETIME}, decode: AsFieldPDeadlines}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
+var specHPTTL = Spec{
+	Name: "HPTTL", Arity: -5, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: ReadOnly, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns how long fields of a hash have left, to the millisecond; absent ones are not OK.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$5\r\nHPTTL\r\n", words: 1,
+}
+
+// HPTTL returns how long fields of a hash have left, to the millisecond; absent
+// ones are not OK.
+func HPTTL(key string, fields ...string) Cmd[[]Optional[Lifetime]] {
+	c := Cmd[[]Optional[Lifetime]]{req: Request{spec: &specHPTTL}, decode: AsFieldPTTLs}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
+}
+
 var specHRANDFIELD = Spec{
-	Name: "HRANDFIELD", Arity: -2, Since: "6.2.0", Group: "hash",
+	Name: "HRANDFIELD", Arity: -2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the name of a random field, or Nil.",
@@ -184,31 +412,34 @@ var specHRANDFIELD = Spec{
 
 // HRandField returns the name of a random field, or Nil.
 func HRandField(key string) Cmd[string] {
-	r := Request{spec: &specHRANDFIELD}
+	c := Cmd[string]{req: Request{spec: &specHRANDFIELD}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // HRandFieldCount returns n different random fields' names; with negative n
 // some may come twice.
 func HRandFieldCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specHRANDFIELD}
+	c := Cmd[[]string]{req: Request{spec: &specHRANDFIELD}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 // HRandFieldWithValues is HRandFieldCount with the values.
 func HRandFieldWithValues(key string, n int64) Cmd[[]Pair] {
-	r := Request{spec: &specHRANDFIELD}
+	c := Cmd[[]Pair]{req: Request{spec: &specHRANDFIELD}, decode: AsPairs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
 	r.Add(Str("WITHVALUES"))
-	return New(r, AsPairs)
+	return c
 }
 
 var specHSCAN = Spec{
-	Name: "HSCAN", Arity: -3, Since: "2.8.0", Group: "hash",
+	Name: "HSCAN", Arity: -3, Since: "2.8.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns one step of a walk over the fields of a hash.",
@@ -218,7 +449,8 @@ var specHSCAN = Spec{
 
 // HScan returns one step of a walk over the fields of a hash.
 func HScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[HScanResult] {
-	r := Request{spec: &specHSCAN}
+	c := Cmd[HScanResult]{req: Request{spec: &specHSCAN}, decode: AsHScan}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Uint(cursor))
 	var seen uint32
@@ -227,11 +459,27 @@ func HScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[HScanResult
 			r.option(&seen, o.elementScanOption())
 		}
 	}
-	return New(r, AsHScan)
+	return c
+}
+
+// HScanFields is HScan without the values (Redis 7.4, Valkey 8.0).
+func HScanFields(key string, cursor uint64, opts ...ElementScanOption) Cmd[ScanResult] {
+	c := Cmd[ScanResult]{req: Request{spec: &specHSCAN}, decode: AsScan}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Uint(cursor))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.elementScanOption())
+		}
+	}
+	r.Add(Str("NOVALUES"))
+	return c
 }
 
 var specHSET = Spec{
-	Name: "HSET", Arity: -4, Since: "2.0.0", Group: "hash",
+	Name: "HSET", Arity: -4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sets fields of a hash and returns how many are new.",
@@ -241,15 +489,45 @@ var specHSET = Spec{
 
 // HSet sets fields of a hash and returns how many are new.
 func HSet(key string, fields ...Pair) Cmd[int64] {
-	r := Request{spec: &specHSET}
+	c := Cmd[int64]{req: Request{spec: &specHSET}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(fields), "fields")
 	r.pairs(fields)
-	return New(r, AsInt)
+	return c
+}
+
+var specHSETEX = Spec{
+	Name: "HSETEX", Arity: -6, Since: "8.0.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Sets fields of a hash with one time to live, all or none, and reports whether it did.",
+	Syntax:  "key [FNX] [FXX] [NX] [XX] [EX d] [EXAT t] [KEEPTTL] FIELDS numfields fields...", Reply: "integer{0,1}",
+	wire: "$6\r\nHSETEX\r\n", words: 1,
+	unless: []string{"FNX", "FXX", "NX", "XX"},
+}
+
+// HSetEx sets fields of a hash with one time to live, all or none, and reports
+// whether it did.
+func HSetEx(key string, fields []Pair, opts ...HSetExOption) Cmd[bool] {
+	c := Cmd[bool]{req: Request{spec: &specHSETEX}, decode: AsBool}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.hSetExOption())
+		}
+	}
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.pairs(fields)
+	return c
 }
 
 var specHSETNX = Spec{
-	Name: "HSETNX", Arity: 4, Since: "2.0.0", Group: "hash",
+	Name: "HSETNX", Arity: 4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sets a field that is not there yet, and reports whether it did.",
@@ -259,15 +537,16 @@ var specHSETNX = Spec{
 
 // HSetNX sets a field that is not there yet, and reports whether it did.
 func HSetNX(key, field, value string) Cmd[bool] {
-	r := Request{spec: &specHSETNX}
+	c := Cmd[bool]{req: Request{spec: &specHSETNX}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
 	r.Add(Str(value))
-	return New(r, AsBool)
+	return c
 }
 
 var specHSTRLEN = Spec{
-	Name: "HSTRLEN", Arity: 3, Since: "3.2.0", Group: "hash",
+	Name: "HSTRLEN", Arity: 3, Since: "3.2.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the length of a field's value.",
@@ -277,14 +556,37 @@ var specHSTRLEN = Spec{
 
 // HStrLen returns the length of a field's value.
 func HStrLen(key, field string) Cmd[int64] {
-	r := Request{spec: &specHSTRLEN}
+	c := Cmd[int64]{req: Request{spec: &specHSTRLEN}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(field))
-	return New(r, AsInt)
+	return c
+}
+
+var specHTTL = Spec{
+	Name: "HTTL", Arity: -5, Since: "7.4.0", SinceValkey: "9.0.0", Group: "hash",
+	Flags: ReadOnly, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns how long fields of a hash have left, to the second; absent ones are not OK.",
+	Syntax:  "key FIELDS numfields fields...", Reply: "array<integer>",
+	wire: "$4\r\nHTTL\r\n", words: 1,
+}
+
+// HTTL returns how long fields of a hash have left, to the second; absent ones
+// are not OK.
+func HTTL(key string, fields ...string) Cmd[[]Optional[Lifetime]] {
+	c := Cmd[[]Optional[Lifetime]]{req: Request{spec: &specHTTL}, decode: AsFieldTTLs}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str("FIELDS"))
+	r.Add(Int(int64(len(fields))))
+	r.need(len(fields), "fields")
+	r.strs(fields)
+	return c
 }
 
 var specHVALS = Spec{
-	Name: "HVALS", Arity: 2, Since: "2.0.0", Group: "hash",
+	Name: "HVALS", Arity: 2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "hash",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the values of a hash's fields.",
@@ -294,7 +596,8 @@ var specHVALS = Spec{
 
 // HVals returns the values of a hash's fields.
 func HVals(key string) Cmd[[]string] {
-	r := Request{spec: &specHVALS}
+	c := Cmd[[]string]{req: Request{spec: &specHVALS}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsStrings)
+	return c
 }

@@ -3,7 +3,7 @@
 package command
 
 var specPFADD = Spec{
-	Name: "PFADD", Arity: -2, Since: "2.8.9", Group: "hyperloglog",
+	Name: "PFADD", Arity: -2, Since: "2.8.9", SinceValkey: "7.2.5", Group: "hyperloglog",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds elements to the sketch at key and reports whether its estimate may have changed.",
@@ -14,14 +14,15 @@ var specPFADD = Spec{
 // PFAdd adds elements to the sketch at key and reports whether its estimate may
 // have changed.
 func PFAdd(key string, elements ...string) Cmd[bool] {
-	r := Request{spec: &specPFADD}
+	c := Cmd[bool]{req: Request{spec: &specPFADD}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.strs(elements)
-	return New(r, AsBool)
+	return c
 }
 
 var specPFCOUNT = Spec{
-	Name: "PFCOUNT", Arity: -2, Since: "2.8.9", Group: "hyperloglog",
+	Name: "PFCOUNT", Arity: -2, Since: "2.8.9", SinceValkey: "7.2.5", Group: "hyperloglog",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Estimates how many different elements the sketches saw together.",
@@ -31,14 +32,15 @@ var specPFCOUNT = Spec{
 
 // PFCount estimates how many different elements the sketches saw together.
 func PFCount(keys ...string) Cmd[int64] {
-	r := Request{spec: &specPFCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specPFCOUNT}, decode: AsInt}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specPFMERGE = Spec{
-	Name: "PFMERGE", Arity: -2, Since: "2.8.9", Group: "hyperloglog",
+	Name: "PFMERGE", Arity: -2, Since: "2.8.9", SinceValkey: "7.2.5", Group: "hyperloglog",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Merges the sources into the sketch at dest.",
@@ -48,9 +50,10 @@ var specPFMERGE = Spec{
 
 // PFMerge merges the sources into the sketch at dest.
 func PFMerge(dest string, sources ...string) Cmd[Void] {
-	r := Request{spec: &specPFMERGE}
+	c := Cmd[Void]{req: Request{spec: &specPFMERGE}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(dest))
 	r.need(len(sources), "sources")
 	r.strs(sources)
-	return New(r, AsVoid)
+	return c
 }

@@ -5,7 +5,7 @@ package command
 import "time"
 
 var specBLMOVE = Spec{
-	Name: "BLMOVE", Arity: 6, Since: "6.2.0", Group: "list",
+	Name: "BLMOVE", Arity: 6, Since: "6.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Is LMove that waits for an element for up to timeout; 0 waits without end.",
@@ -17,17 +17,18 @@ var specBLMOVE = Spec{
 // BLMove is LMove that waits for an element for up to timeout; 0 waits without
 // end.
 func BLMove(source, dest string, from, to Side, timeout time.Duration) Cmd[string] {
-	r := Request{spec: &specBLMOVE}
+	c := Cmd[string]{req: Request{spec: &specBLMOVE}, decode: AsString}
+	r := &c.req
 	r.Add(Str(source))
 	r.Add(Str(dest))
 	r.Add(Str(string(from)))
 	r.Add(Str(string(to)))
 	r.timeout(timeout)
-	return New(r, AsString)
+	return c
 }
 
 var specBLMPOP = Spec{
-	Name: "BLMPOP", Arity: -5, Since: "7.0.0", Group: "list",
+	Name: "BLMPOP", Arity: -5, Since: "7.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Blocking | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Is LMPop that waits for an element for up to timeout; 0 waits without end.",
@@ -39,7 +40,8 @@ var specBLMPOP = Spec{
 // BLMPop is LMPop that waits for an element for up to timeout; 0 waits without
 // end.
 func BLMPop(timeout time.Duration, keys []string, side Side, opts ...PopOption) Cmd[Popped] {
-	r := Request{spec: &specBLMPOP}
+	c := Cmd[Popped]{req: Request{spec: &specBLMPOP}, decode: AsPopped}
+	r := &c.req
 	r.timeout(timeout)
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
@@ -51,11 +53,11 @@ func BLMPop(timeout time.Duration, keys []string, side Side, opts ...PopOption) 
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPopped)
+	return c
 }
 
 var specBLPOP = Spec{
-	Name: "BLPOP", Arity: -3, Since: "2.0.0", Group: "list",
+	Name: "BLPOP", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -2, Step: 1},
 	Summary: "Removes the first element of the first list that has one and returns it with its key, or Nil after timeout; 0 waits without end.",
@@ -67,15 +69,16 @@ var specBLPOP = Spec{
 // BLPop removes the first element of the first list that has one and returns it
 // with its key, or Nil after timeout; 0 waits without end.
 func BLPop(timeout time.Duration, keys ...string) Cmd[Pair] {
-	r := Request{spec: &specBLPOP}
+	c := Cmd[Pair]{req: Request{spec: &specBLPOP}, decode: AsPair}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.timeout(timeout)
-	return New(r, AsPair)
+	return c
 }
 
 var specBRPOP = Spec{
-	Name: "BRPOP", Arity: -3, Since: "2.0.0", Group: "list",
+	Name: "BRPOP", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -2, Step: 1},
 	Summary: "Is BLPop at the other end.",
@@ -86,15 +89,16 @@ var specBRPOP = Spec{
 
 // BRPop is BLPop at the other end.
 func BRPop(timeout time.Duration, keys ...string) Cmd[Pair] {
-	r := Request{spec: &specBRPOP}
+	c := Cmd[Pair]{req: Request{spec: &specBRPOP}, decode: AsPair}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.timeout(timeout)
-	return New(r, AsPair)
+	return c
 }
 
 var specBRPOPLPUSH = Spec{
-	Name: "BRPOPLPUSH", Arity: 4, Since: "2.2.0", Group: "list",
+	Name: "BRPOPLPUSH", Arity: 4, Since: "2.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Is the older form of BLMove.",
@@ -104,7 +108,7 @@ var specBRPOPLPUSH = Spec{
 }
 
 var specLINDEX = Spec{
-	Name: "LINDEX", Arity: 3, Since: "1.0.0", Group: "list",
+	Name: "LINDEX", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the element at index, or Nil; negative ones count from the end.",
@@ -115,14 +119,15 @@ var specLINDEX = Spec{
 // LIndex returns the element at index, or Nil; negative ones count from the
 // end.
 func LIndex(key string, index int64) Cmd[string] {
-	r := Request{spec: &specLINDEX}
+	c := Cmd[string]{req: Request{spec: &specLINDEX}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(index))
-	return New(r, AsString)
+	return c
 }
 
 var specLINSERT = Spec{
-	Name: "LINSERT", Arity: 5, Since: "2.2.0", Group: "list",
+	Name: "LINSERT", Arity: 5, Since: "2.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Inserts value next to the first pivot and returns the new length, -1 when there is no pivot.",
@@ -133,16 +138,17 @@ var specLINSERT = Spec{
 // LInsert inserts value next to the first pivot and returns the new length, -1
 // when there is no pivot.
 func LInsert(key string, place Place, pivot, value string) Cmd[int64] {
-	r := Request{spec: &specLINSERT}
+	c := Cmd[int64]{req: Request{spec: &specLINSERT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(string(place)))
 	r.Add(Str(pivot))
 	r.Add(Str(value))
-	return New(r, AsInt)
+	return c
 }
 
 var specLLEN = Spec{
-	Name: "LLEN", Arity: 2, Since: "1.0.0", Group: "list",
+	Name: "LLEN", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the length of a list.",
@@ -152,13 +158,14 @@ var specLLEN = Spec{
 
 // LLen returns the length of a list.
 func LLen(key string) Cmd[int64] {
-	r := Request{spec: &specLLEN}
+	c := Cmd[int64]{req: Request{spec: &specLLEN}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specLMOVE = Spec{
-	Name: "LMOVE", Arity: 5, Since: "6.2.0", Group: "list",
+	Name: "LMOVE", Arity: 5, Since: "6.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Moves an element from one end of a list to an end of another and returns it, or Nil.",
@@ -169,16 +176,17 @@ var specLMOVE = Spec{
 // LMove moves an element from one end of a list to an end of another and
 // returns it, or Nil.
 func LMove(source, dest string, from, to Side) Cmd[string] {
-	r := Request{spec: &specLMOVE}
+	c := Cmd[string]{req: Request{spec: &specLMOVE}, decode: AsString}
+	r := &c.req
 	r.Add(Str(source))
 	r.Add(Str(dest))
 	r.Add(Str(string(from)))
 	r.Add(Str(string(to)))
-	return New(r, AsString)
+	return c
 }
 
 var specLMPOP = Spec{
-	Name: "LMPOP", Arity: -4, Since: "7.0.0", Group: "list",
+	Name: "LMPOP", Arity: -4, Since: "7.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Removes elements from one end of the first list that has any, one or COUNT, or returns Nil.",
@@ -189,7 +197,8 @@ var specLMPOP = Spec{
 // LMPop removes elements from one end of the first list that has any, one or
 // COUNT, or returns Nil.
 func LMPop(keys []string, side Side, opts ...PopOption) Cmd[Popped] {
-	r := Request{spec: &specLMPOP}
+	c := Cmd[Popped]{req: Request{spec: &specLMPOP}, decode: AsPopped}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -200,11 +209,11 @@ func LMPop(keys []string, side Side, opts ...PopOption) Cmd[Popped] {
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPopped)
+	return c
 }
 
 var specLPOP = Spec{
-	Name: "LPOP", Arity: -2, Since: "1.0.0", Group: "list",
+	Name: "LPOP", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes the first element and returns it, or Nil.",
@@ -214,28 +223,31 @@ var specLPOP = Spec{
 
 // LPop removes the first element and returns it, or Nil.
 func LPop(key string) Cmd[string] {
-	r := Request{spec: &specLPOP}
+	c := Cmd[string]{req: Request{spec: &specLPOP}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // LPopBytes is LPop for bytes.
 func LPopBytes(key string) Cmd[[]byte] {
-	r := Request{spec: &specLPOP}
+	c := Cmd[[]byte]{req: Request{spec: &specLPOP}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBytes)
+	return c
 }
 
 // LPopCount removes up to n first elements and returns them.
 func LPopCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specLPOP}
+	c := Cmd[[]string]{req: Request{spec: &specLPOP}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 var specLPOS = Spec{
-	Name: "LPOS", Arity: -3, Since: "6.0.6", Group: "list",
+	Name: "LPOS", Arity: -3, Since: "6.0.6", SinceValkey: "7.2.5", Group: "list",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the index of the first element equal to value, or Nil.",
@@ -245,7 +257,8 @@ var specLPOS = Spec{
 
 // LPos returns the index of the first element equal to value, or Nil.
 func LPos(key, value string, opts ...LPosOption) Cmd[int64] {
-	r := Request{spec: &specLPOS}
+	c := Cmd[int64]{req: Request{spec: &specLPOS}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
 	var seen uint32
@@ -254,12 +267,13 @@ func LPos(key, value string, opts ...LPosOption) Cmd[int64] {
 			r.option(&seen, o.lPosOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
 }
 
 // LPosAll returns the indexes of up to n elements equal to value; 0 is all.
 func LPosAll(key, value string, n int64, opts ...LPosOption) Cmd[[]int64] {
-	r := Request{spec: &specLPOS}
+	c := Cmd[[]int64]{req: Request{spec: &specLPOS}, decode: AsInts}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
 	r.Add(Str("COUNT"))
@@ -270,11 +284,11 @@ func LPosAll(key, value string, n int64, opts ...LPosOption) Cmd[[]int64] {
 			r.option(&seen, o.lPosOption())
 		}
 	}
-	return New(r, AsInts)
+	return c
 }
 
 var specLPUSH = Spec{
-	Name: "LPUSH", Arity: -3, Since: "1.0.0", Group: "list",
+	Name: "LPUSH", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Puts values before the first element, one after the other, and returns the new length.",
@@ -285,25 +299,27 @@ var specLPUSH = Spec{
 // LPush puts values before the first element, one after the other, and returns
 // the new length.
 func LPush(key string, values ...string) Cmd[int64] {
-	r := Request{spec: &specLPUSH}
+	c := Cmd[int64]{req: Request{spec: &specLPUSH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.strs(values)
-	return New(r, AsInt)
+	return c
 }
 
 // LPushBytes is LPush for bytes, which must not change until the reply is
 // there.
 func LPushBytes(key string, values ...[]byte) Cmd[int64] {
-	r := Request{spec: &specLPUSH}
+	c := Cmd[int64]{req: Request{spec: &specLPUSH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.blobs(values)
-	return New(r, AsInt)
+	return c
 }
 
 var specLPUSHX = Spec{
-	Name: "LPUSHX", Arity: -3, Since: "2.2.0", Group: "list",
+	Name: "LPUSHX", Arity: -3, Since: "2.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is LPush on lists that exist.",
@@ -313,15 +329,16 @@ var specLPUSHX = Spec{
 
 // LPushX is LPush on lists that exist.
 func LPushX(key string, values ...string) Cmd[int64] {
-	r := Request{spec: &specLPUSHX}
+	c := Cmd[int64]{req: Request{spec: &specLPUSHX}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.strs(values)
-	return New(r, AsInt)
+	return c
 }
 
 var specLRANGE = Spec{
-	Name: "LRANGE", Arity: 4, Since: "1.0.0", Group: "list",
+	Name: "LRANGE", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the elements from start to stop, both included; negative ones count from the end.",
@@ -332,24 +349,26 @@ var specLRANGE = Spec{
 // LRange returns the elements from start to stop, both included; negative ones
 // count from the end.
 func LRange(key string, start, stop int64) Cmd[[]string] {
-	r := Request{spec: &specLRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specLRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsStrings)
+	return c
 }
 
 // LRangeBytes is LRange for bytes.
 func LRangeBytes(key string, start, stop int64) Cmd[[][]byte] {
-	r := Request{spec: &specLRANGE}
+	c := Cmd[[][]byte]{req: Request{spec: &specLRANGE}, decode: AsBlobs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsBlobs)
+	return c
 }
 
 var specLREM = Spec{
-	Name: "LREM", Arity: 4, Since: "1.0.0", Group: "list",
+	Name: "LREM", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes n elements equal to value, from the end if n is negative, all if it is 0, and returns how many.",
@@ -360,15 +379,16 @@ var specLREM = Spec{
 // LRem removes n elements equal to value, from the end if n is negative, all if
 // it is 0, and returns how many.
 func LRem(key string, n int64, value string) Cmd[int64] {
-	r := Request{spec: &specLREM}
+	c := Cmd[int64]{req: Request{spec: &specLREM}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
 	r.Add(Str(value))
-	return New(r, AsInt)
+	return c
 }
 
 var specLSET = Spec{
-	Name: "LSET", Arity: 4, Since: "1.0.0", Group: "list",
+	Name: "LSET", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Replaces the element at index.",
@@ -378,15 +398,16 @@ var specLSET = Spec{
 
 // LSet replaces the element at index.
 func LSet(key string, index int64, value string) Cmd[Void] {
-	r := Request{spec: &specLSET}
+	c := Cmd[Void]{req: Request{spec: &specLSET}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(index))
 	r.Add(Str(value))
-	return New(r, AsVoid)
+	return c
 }
 
 var specLTRIM = Spec{
-	Name: "LTRIM", Arity: 4, Since: "1.0.0", Group: "list",
+	Name: "LTRIM", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Keeps only the elements from start to stop.",
@@ -396,15 +417,16 @@ var specLTRIM = Spec{
 
 // LTrim keeps only the elements from start to stop.
 func LTrim(key string, start, stop int64) Cmd[Void] {
-	r := Request{spec: &specLTRIM}
+	c := Cmd[Void]{req: Request{spec: &specLTRIM}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsVoid)
+	return c
 }
 
 var specRPOP = Spec{
-	Name: "RPOP", Arity: -2, Since: "1.0.0", Group: "list",
+	Name: "RPOP", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes the last element and returns it, or Nil.",
@@ -414,28 +436,31 @@ var specRPOP = Spec{
 
 // RPop removes the last element and returns it, or Nil.
 func RPop(key string) Cmd[string] {
-	r := Request{spec: &specRPOP}
+	c := Cmd[string]{req: Request{spec: &specRPOP}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // RPopBytes is RPop for bytes.
 func RPopBytes(key string) Cmd[[]byte] {
-	r := Request{spec: &specRPOP}
+	c := Cmd[[]byte]{req: Request{spec: &specRPOP}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBytes)
+	return c
 }
 
 // RPopCount removes up to n last elements and returns them, the last one first.
 func RPopCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specRPOP}
+	c := Cmd[[]string]{req: Request{spec: &specRPOP}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 var specRPOPLPUSH = Spec{
-	Name: "RPOPLPUSH", Arity: 3, Since: "1.2.0", Group: "list",
+	Name: "RPOPLPUSH", Arity: 3, Since: "1.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Is the older form of LMove.",
@@ -444,7 +469,7 @@ var specRPOPLPUSH = Spec{
 }
 
 var specRPUSH = Spec{
-	Name: "RPUSH", Arity: -3, Since: "1.0.0", Group: "list",
+	Name: "RPUSH", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Puts values after the last element and returns the new length.",
@@ -454,25 +479,27 @@ var specRPUSH = Spec{
 
 // RPush puts values after the last element and returns the new length.
 func RPush(key string, values ...string) Cmd[int64] {
-	r := Request{spec: &specRPUSH}
+	c := Cmd[int64]{req: Request{spec: &specRPUSH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.strs(values)
-	return New(r, AsInt)
+	return c
 }
 
 // RPushBytes is RPush for bytes, which must not change until the reply is
 // there.
 func RPushBytes(key string, values ...[]byte) Cmd[int64] {
-	r := Request{spec: &specRPUSH}
+	c := Cmd[int64]{req: Request{spec: &specRPUSH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.blobs(values)
-	return New(r, AsInt)
+	return c
 }
 
 var specRPUSHX = Spec{
-	Name: "RPUSHX", Arity: -3, Since: "2.2.0", Group: "list",
+	Name: "RPUSHX", Arity: -3, Since: "2.2.0", SinceValkey: "7.2.5", Group: "list",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is RPush on lists that exist.",
@@ -482,9 +509,10 @@ var specRPUSHX = Spec{
 
 // RPushX is RPush on lists that exist.
 func RPushX(key string, values ...string) Cmd[int64] {
-	r := Request{spec: &specRPUSHX}
+	c := Cmd[int64]{req: Request{spec: &specRPUSHX}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(values), "values")
 	r.strs(values)
-	return New(r, AsInt)
+	return c
 }

@@ -406,20 +406,426 @@ func PREFIX(prefix string) WordPREFIX { return WordPREFIX{prefix} }
 
 func (w WordPREFIX) option() option { return word(Str("PREFIX"), Str(w.prefix)) }
 
-// SetOption is an option of Set: NX or XX; EX, EXAT or KEEPTTL.
+// WordIFEQ is what IFEQ returns.
+type WordIFEQ struct{ value string }
+
+// IFEQ acts only if the value equals value (Redis 8.4, Valkey 8.1).
+func IFEQ(value string) WordIFEQ { return WordIFEQ{value} }
+
+func (w WordIFEQ) option() option { return word(Str("IFEQ"), Str(w.value)) }
+
+// WordIFNE is what IFNE returns.
+type WordIFNE struct{ value string }
+
+// IFNE acts only if the value differs from value, or is absent (Redis 8.4).
+func IFNE(value string) WordIFNE { return WordIFNE{value} }
+
+func (w WordIFNE) option() option { return word(Str("IFNE"), Str(w.value)) }
+
+// WordIFDEQ is what IFDEQ returns.
+type WordIFDEQ struct{ digest string }
+
+// IFDEQ acts only if the value has that digest, as Digest returns it (Redis
+// 8.4).
+func IFDEQ(digest string) WordIFDEQ { return WordIFDEQ{digest} }
+
+func (w WordIFDEQ) option() option { return word(Str("IFDEQ"), Str(w.digest)) }
+
+// WordIFDNE is what IFDNE returns.
+type WordIFDNE struct{ digest string }
+
+// IFDNE acts only if the value has another digest, or is absent (Redis 8.4).
+func IFDNE(digest string) WordIFDNE { return WordIFDNE{digest} }
+
+func (w WordIFDNE) option() option { return word(Str("IFDNE"), Str(w.digest)) }
+
+// WordFNX is the type of FNX.
+type WordFNX string
+
+// FNX acts only if none of the fields exists.
+const FNX WordFNX = "FNX"
+
+func (w WordFNX) option() option { return word(Str("FNX")) }
+
+// WordFXX is the type of FXX.
+type WordFXX string
+
+// FXX acts only if all of the fields exist.
+const FXX WordFXX = "FXX"
+
+func (w WordFXX) option() option { return word(Str("FXX")) }
+
+// WordASC is the type of ASC.
+type WordASC string
+
+// ASC sorts upwards, or nearest first.
+const ASC WordASC = "ASC"
+
+func (w WordASC) option() option { return word(Str("ASC")) }
+
+// WordDESC is the type of DESC.
+type WordDESC string
+
+// DESC sorts downwards, or farthest first.
+const DESC WordDESC = "DESC"
+
+func (w WordDESC) option() option { return word(Str("DESC")) }
+
+// WordALPHA is the type of ALPHA.
+type WordALPHA string
+
+// ALPHA sorts as text, not as numbers.
+const ALPHA WordALPHA = "ALPHA"
+
+func (w WordALPHA) option() option { return word(Str("ALPHA")) }
+
+// WordBY is what BY returns.
+type WordBY struct{ pattern string }
+
+// BY sorts by the values of other keys: in pattern the element stands for "*";
+// "nosort" does not sort.
+func BY(pattern string) WordBY { return WordBY{pattern} }
+
+func (w WordBY) option() option { return word(Str("BY"), Str(w.pattern)) }
+
+// WordCOUNTANY is what COUNTANY returns.
+type WordCOUNTANY struct{ n int64 }
+
+// COUNTANY is COUNT that stops at the first n matches found, not the nearest
+// ones.
+func COUNTANY(n int64) WordCOUNTANY { return WordCOUNTANY{n} }
+
+func (w WordCOUNTANY) option() option { return word(Str("COUNT"), Int(w.n), Str("ANY")) }
+
+// WordFROMMEMBER is what FROMMEMBER returns.
+type WordFROMMEMBER struct{ member string }
+
+// FROMMEMBER searches around a member.
+func FROMMEMBER(member string) WordFROMMEMBER { return WordFROMMEMBER{member} }
+
+func (w WordFROMMEMBER) option() option { return word(Str("FROMMEMBER"), Str(w.member)) }
+
+// WordFROMLONLAT is what FROMLONLAT returns.
+type WordFROMLONLAT struct {
+	longitude float64
+	latitude  float64
+}
+
+// FROMLONLAT searches around a place, in degrees.
+func FROMLONLAT(longitude, latitude float64) WordFROMLONLAT {
+	return WordFROMLONLAT{longitude, latitude}
+}
+
+func (w WordFROMLONLAT) option() option {
+	return word(Str("FROMLONLAT"), Float(w.longitude), Float(w.latitude))
+}
+
+// WordBYRADIUS is what BYRADIUS returns.
+type WordBYRADIUS struct {
+	radius float64
+	unit   Unit
+}
+
+// BYRADIUS searches in a circle.
+func BYRADIUS(radius float64, unit Unit) WordBYRADIUS { return WordBYRADIUS{radius, unit} }
+
+func (w WordBYRADIUS) option() option {
+	return word(Str("BYRADIUS"), Float(w.radius), Str(string(w.unit)))
+}
+
+// WordBYBOX is what BYBOX returns.
+type WordBYBOX struct {
+	width  float64
+	height float64
+	unit   Unit
+}
+
+// BYBOX searches in a box.
+func BYBOX(width, height float64, unit Unit) WordBYBOX { return WordBYBOX{width, height, unit} }
+
+func (w WordBYBOX) option() option {
+	return word(Str("BYBOX"), Float(w.width), Float(w.height), Str(string(w.unit)))
+}
+
+// WordMINMATCHLEN is what MINMATCHLEN returns.
+type WordMINMATCHLEN struct{ n int64 }
+
+// MINMATCHLEN leaves out matches shorter than n.
+func MINMATCHLEN(n int64) WordMINMATCHLEN { return WordMINMATCHLEN{n} }
+
+func (w WordMINMATCHLEN) option() option { return word(Str("MINMATCHLEN"), Int(w.n)) }
+
+// WordTRIMLIMIT is what TRIMLIMIT returns.
+type WordTRIMLIMIT struct{ n int64 }
+
+// TRIMLIMIT bounds how many entries MAXLENABOUT or MINIDABOUT remove; 0 is no
+// bound.
+func TRIMLIMIT(n int64) WordTRIMLIMIT { return WordTRIMLIMIT{n} }
+
+func (w WordTRIMLIMIT) option() option { return word(Str("LIMIT"), Int(w.n)) }
+
+// WordKEEPREF is the type of KEEPREF.
+type WordKEEPREF string
+
+// KEEPREF leaves what groups note of the entries: the default (Redis 8.2).
+const KEEPREF WordKEEPREF = "KEEPREF"
+
+func (w WordKEEPREF) option() option { return word(Str("KEEPREF")) }
+
+// WordDELREF is the type of DELREF.
+type WordDELREF string
+
+// DELREF removes what groups note of the entries too (Redis 8.2).
+const DELREF WordDELREF = "DELREF"
+
+func (w WordDELREF) option() option { return word(Str("DELREF")) }
+
+// WordACKED is the type of ACKED.
+type WordACKED string
+
+// ACKED removes only entries that all groups have acknowledged (Redis 8.2).
+const ACKED WordACKED = "ACKED"
+
+func (w WordACKED) option() option { return word(Str("ACKED")) }
+
+// WordENTRIESADDED is what ENTRIESADDED returns.
+type WordENTRIESADDED struct{ n int64 }
+
+// ENTRIESADDED sets how many entries the stream counts as ever added.
+func ENTRIESADDED(n int64) WordENTRIESADDED { return WordENTRIESADDED{n} }
+
+func (w WordENTRIESADDED) option() option { return word(Str("ENTRIESADDED"), Int(w.n)) }
+
+// WordMAXDELETEDID is what MAXDELETEDID returns.
+type WordMAXDELETEDID struct{ id string }
+
+// MAXDELETEDID sets the largest ID that the stream counts as deleted.
+func MAXDELETEDID(id string) WordMAXDELETEDID { return WordMAXDELETEDID{id} }
+
+func (w WordMAXDELETEDID) option() option { return word(Str("MAXDELETEDID"), Str(w.id)) }
+
+// WordLIBRARYNAME is what LIBRARYNAME returns.
+type WordLIBRARYNAME struct{ pattern string }
+
+// LIBRARYNAME keeps libraries whose names fit a glob pattern.
+func LIBRARYNAME(pattern string) WordLIBRARYNAME { return WordLIBRARYNAME{pattern} }
+
+func (w WordLIBRARYNAME) option() option { return word(Str("LIBRARYNAME"), Str(w.pattern)) }
+
+// WordAPPEND is the type of APPEND.
+type WordAPPEND string
+
+// APPEND keeps what is there, and fails if a name is taken: the default.
+const APPEND WordAPPEND = "APPEND"
+
+func (w WordAPPEND) option() option { return word(Str("APPEND")) }
+
+// WordFLUSH is the type of FLUSH.
+type WordFLUSH string
+
+// FLUSH removes what is there first.
+const FLUSH WordFLUSH = "FLUSH"
+
+func (w WordFLUSH) option() option { return word(Str("FLUSH")) }
+
+// SetOption is an option of Set: NX, XX, IFEQ, IFNE, IFDEQ or IFDNE; EX, EXAT
+// or KEEPTTL.
 type SetOption interface{ setOption() option }
 
-var setOptionWords = []string{"NX", "XX", "EX", "EXAT", "KEEPTTL"}
+var setOptionWords = []string{"NX", "XX", "IFEQ", "IFNE", "IFDEQ", "IFDNE", "EX", "EXAT", "KEEPTTL"}
 
-func (w WordNX) setOption() option { return w.option().as(setOptionWords, 0, 3, true) }
+func (w WordNX) setOption() option { return w.option().as(setOptionWords, 0, 63, true) }
 
-func (w WordXX) setOption() option { return w.option().as(setOptionWords, 1, 3, true) }
+func (w WordXX) setOption() option { return w.option().as(setOptionWords, 1, 63, true) }
 
-func (w WordEX) setOption() option { return w.option().as(setOptionWords, 2, 28, false) }
+func (w WordIFEQ) setOption() option { return w.option().as(setOptionWords, 2, 63, true) }
 
-func (w WordEXAT) setOption() option { return w.option().as(setOptionWords, 3, 28, false) }
+func (w WordIFNE) setOption() option { return w.option().as(setOptionWords, 3, 63, true) }
 
-func (w WordKEEPTTL) setOption() option { return w.option().as(setOptionWords, 4, 28, false) }
+func (w WordIFDEQ) setOption() option { return w.option().as(setOptionWords, 4, 63, true) }
+
+func (w WordIFDNE) setOption() option { return w.option().as(setOptionWords, 5, 63, true) }
+
+func (w WordEX) setOption() option { return w.option().as(setOptionWords, 6, 448, false) }
+
+func (w WordEXAT) setOption() option { return w.option().as(setOptionWords, 7, 448, false) }
+
+func (w WordKEEPTTL) setOption() option { return w.option().as(setOptionWords, 8, 448, false) }
+
+// MSetExOption is an option of MSetEx: NX or XX; EX, EXAT or KEEPTTL.
+type MSetExOption interface{ mSetExOption() option }
+
+var mSetExOptionWords = []string{"NX", "XX", "EX", "EXAT", "KEEPTTL"}
+
+func (w WordNX) mSetExOption() option { return w.option().as(mSetExOptionWords, 0, 3, true) }
+
+func (w WordXX) mSetExOption() option { return w.option().as(mSetExOptionWords, 1, 3, true) }
+
+func (w WordEX) mSetExOption() option { return w.option().as(mSetExOptionWords, 2, 28, false) }
+
+func (w WordEXAT) mSetExOption() option { return w.option().as(mSetExOptionWords, 3, 28, false) }
+
+func (w WordKEEPTTL) mSetExOption() option { return w.option().as(mSetExOptionWords, 4, 28, false) }
+
+// DelExOption is the condition of DelEx: IFEQ, IFNE, IFDEQ or IFDNE.
+type DelExOption interface{ delExOption() option }
+
+var delExOptionWords = []string{"IFEQ", "IFNE", "IFDEQ", "IFDNE"}
+
+func (w WordIFEQ) delExOption() option { return w.option().as(delExOptionWords, 0, 15, false) }
+
+func (w WordIFNE) delExOption() option { return w.option().as(delExOptionWords, 1, 15, false) }
+
+func (w WordIFDEQ) delExOption() option { return w.option().as(delExOptionWords, 2, 15, false) }
+
+func (w WordIFDNE) delExOption() option { return w.option().as(delExOptionWords, 3, 15, false) }
+
+// LCSOption is an option of LCSMatches: MINMATCHLEN.
+type LCSOption interface{ lCSOption() option }
+
+var lCSOptionWords = []string{"MINMATCHLEN"}
+
+func (w WordMINMATCHLEN) lCSOption() option { return w.option().as(lCSOptionWords, 0, 1, false) }
+
+// HExpireOption is an option of HExpire and HExpireAt: NX, XX, GT or LT.
+type HExpireOption interface{ hExpireOption() option }
+
+var hExpireOptionWords = []string{"NX", "XX", "GT", "LT"}
+
+func (w WordNX) hExpireOption() option { return w.option().as(hExpireOptionWords, 0, 15, true) }
+
+func (w WordXX) hExpireOption() option { return w.option().as(hExpireOptionWords, 1, 15, true) }
+
+func (w WordGT) hExpireOption() option { return w.option().as(hExpireOptionWords, 2, 15, true) }
+
+func (w WordLT) hExpireOption() option { return w.option().as(hExpireOptionWords, 3, 15, true) }
+
+// HSetExOption is an option of HSetEx: FNX or FXX; EX, EXAT or KEEPTTL; on
+// Valkey also NX or XX, for the key.
+type HSetExOption interface{ hSetExOption() option }
+
+var hSetExOptionWords = []string{"FNX", "FXX", "NX", "XX", "EX", "EXAT", "KEEPTTL"}
+
+func (w WordFNX) hSetExOption() option { return w.option().as(hSetExOptionWords, 0, 3, true) }
+
+func (w WordFXX) hSetExOption() option { return w.option().as(hSetExOptionWords, 1, 3, true) }
+
+func (w WordNX) hSetExOption() option { return w.option().as(hSetExOptionWords, 2, 12, true) }
+
+func (w WordXX) hSetExOption() option { return w.option().as(hSetExOptionWords, 3, 12, true) }
+
+func (w WordEX) hSetExOption() option { return w.option().as(hSetExOptionWords, 4, 112, false) }
+
+func (w WordEXAT) hSetExOption() option { return w.option().as(hSetExOptionWords, 5, 112, false) }
+
+func (w WordKEEPTTL) hSetExOption() option { return w.option().as(hSetExOptionWords, 6, 112, false) }
+
+// SortOption is an option of Sort: BY, LIMIT, ASC or DESC, ALPHA.
+type SortOption interface{ sortOption() option }
+
+var sortOptionWords = []string{"BY", "LIMIT", "ASC", "DESC", "ALPHA"}
+
+func (w WordBY) sortOption() option { return w.option().as(sortOptionWords, 0, 1, false) }
+
+func (w WordLIMIT) sortOption() option { return w.option().as(sortOptionWords, 1, 2, false) }
+
+func (w WordASC) sortOption() option { return w.option().as(sortOptionWords, 2, 12, false) }
+
+func (w WordDESC) sortOption() option { return w.option().as(sortOptionWords, 3, 12, false) }
+
+func (w WordALPHA) sortOption() option { return w.option().as(sortOptionWords, 4, 16, false) }
+
+// GeoAddOption is an option of GeoAdd: NX or XX; CH.
+type GeoAddOption interface{ geoAddOption() option }
+
+var geoAddOptionWords = []string{"NX", "XX", "CH"}
+
+func (w WordNX) geoAddOption() option { return w.option().as(geoAddOptionWords, 0, 3, false) }
+
+func (w WordXX) geoAddOption() option { return w.option().as(geoAddOptionWords, 1, 3, false) }
+
+func (w WordCH) geoAddOption() option { return w.option().as(geoAddOptionWords, 2, 4, false) }
+
+// GeoFrom is where a search begins: FROMMEMBER or FROMLONLAT.
+type GeoFrom interface{ geoFrom() option }
+
+var geoFromWords = []string{"FROMMEMBER", "FROMLONLAT"}
+
+func (w WordFROMMEMBER) geoFrom() option { return w.option().as(geoFromWords, 0, 3, false) }
+
+func (w WordFROMLONLAT) geoFrom() option { return w.option().as(geoFromWords, 1, 3, false) }
+
+// GeoShape is where a search looks: BYRADIUS or BYBOX.
+type GeoShape interface{ geoShape() option }
+
+var geoShapeWords = []string{"BYRADIUS", "BYBOX"}
+
+func (w WordBYRADIUS) geoShape() option { return w.option().as(geoShapeWords, 0, 3, false) }
+
+func (w WordBYBOX) geoShape() option { return w.option().as(geoShapeWords, 1, 3, false) }
+
+// GeoSearchOption is an option of GeoSearch: ASC or DESC; COUNT or COUNTANY.
+type GeoSearchOption interface{ geoSearchOption() option }
+
+var geoSearchOptionWords = []string{"ASC", "DESC", "COUNT", "COUNTANY"}
+
+func (w WordASC) geoSearchOption() option { return w.option().as(geoSearchOptionWords, 0, 3, false) }
+
+func (w WordDESC) geoSearchOption() option { return w.option().as(geoSearchOptionWords, 1, 3, false) }
+
+func (w WordCOUNT) geoSearchOption() option { return w.option().as(geoSearchOptionWords, 2, 12, false) }
+
+func (w WordCOUNTANY) geoSearchOption() option {
+	return w.option().as(geoSearchOptionWords, 3, 12, false)
+}
+
+// XRefOption says what becomes of what groups note of an entry: KEEPREF, DELREF
+// or ACKED.
+type XRefOption interface{ xRefOption() option }
+
+var xRefOptionWords = []string{"KEEPREF", "DELREF", "ACKED"}
+
+func (w WordKEEPREF) xRefOption() option { return w.option().as(xRefOptionWords, 0, 7, false) }
+
+func (w WordDELREF) xRefOption() option { return w.option().as(xRefOptionWords, 1, 7, false) }
+
+func (w WordACKED) xRefOption() option { return w.option().as(xRefOptionWords, 2, 7, false) }
+
+// XSetIDOption is an option of XSetID: ENTRIESADDED, MAXDELETEDID.
+type XSetIDOption interface{ xSetIDOption() option }
+
+var xSetIDOptionWords = []string{"ENTRIESADDED", "MAXDELETEDID"}
+
+func (w WordENTRIESADDED) xSetIDOption() option { return w.option().as(xSetIDOptionWords, 0, 1, false) }
+
+func (w WordMAXDELETEDID) xSetIDOption() option { return w.option().as(xSetIDOptionWords, 1, 2, false) }
+
+// FunctionListOption is an option of FunctionList: LIBRARYNAME.
+type FunctionListOption interface{ functionListOption() option }
+
+var functionListOptionWords = []string{"LIBRARYNAME"}
+
+func (w WordLIBRARYNAME) functionListOption() option {
+	return w.option().as(functionListOptionWords, 0, 1, false)
+}
+
+// FunctionRestoreOption is an option of FunctionRestore: APPEND, REPLACE or
+// FLUSH.
+type FunctionRestoreOption interface{ functionRestoreOption() option }
+
+var functionRestoreOptionWords = []string{"APPEND", "REPLACE", "FLUSH"}
+
+func (w WordAPPEND) functionRestoreOption() option {
+	return w.option().as(functionRestoreOptionWords, 0, 7, false)
+}
+
+func (w WordREPLACE) functionRestoreOption() option {
+	return w.option().as(functionRestoreOptionWords, 1, 7, false)
+}
+
+func (w WordFLUSH) functionRestoreOption() option {
+	return w.option().as(functionRestoreOptionWords, 2, 7, false)
+}
 
 // GetExOption is an option of GetEx: EX, EXAT or PERSIST.
 type GetExOption interface{ getExOption() option }
@@ -561,20 +967,29 @@ func (w WordMIN) zAggregateOption() option { return w.option().as(zAggregateOpti
 
 func (w WordMAX) zAggregateOption() option { return w.option().as(zAggregateOptionWords, 3, 14, false) }
 
-// XAddOption is an option of XAdd: NOMKSTREAM and one way to trim.
+// XAddOption is an option of XAdd: NOMKSTREAM and one way to trim; TRIMLIMIT
+// after MAXLENABOUT or MINIDABOUT; KEEPREF, DELREF or ACKED.
 type XAddOption interface{ xAddOption() option }
 
-var xAddOptionWords = []string{"NOMKSTREAM", "MAXLEN", "MAXLENABOUT", "MINID", "MINIDABOUT"}
+var xAddOptionWords = []string{"NOMKSTREAM", "KEEPREF", "DELREF", "ACKED", "MAXLEN", "MAXLENABOUT", "MINID", "MINIDABOUT", "TRIMLIMIT"}
 
 func (w WordNOMKSTREAM) xAddOption() option { return w.option().as(xAddOptionWords, 0, 1, false) }
 
-func (w WordMAXLEN) xAddOption() option { return w.option().as(xAddOptionWords, 1, 30, false) }
+func (w WordKEEPREF) xAddOption() option { return w.option().as(xAddOptionWords, 1, 14, false) }
 
-func (w WordMAXLENABOUT) xAddOption() option { return w.option().as(xAddOptionWords, 2, 30, false) }
+func (w WordDELREF) xAddOption() option { return w.option().as(xAddOptionWords, 2, 14, false) }
 
-func (w WordMINID) xAddOption() option { return w.option().as(xAddOptionWords, 3, 30, false) }
+func (w WordACKED) xAddOption() option { return w.option().as(xAddOptionWords, 3, 14, false) }
 
-func (w WordMINIDABOUT) xAddOption() option { return w.option().as(xAddOptionWords, 4, 30, false) }
+func (w WordMAXLEN) xAddOption() option { return w.option().as(xAddOptionWords, 4, 240, false) }
+
+func (w WordMAXLENABOUT) xAddOption() option { return w.option().as(xAddOptionWords, 5, 240, false) }
+
+func (w WordMINID) xAddOption() option { return w.option().as(xAddOptionWords, 6, 240, false) }
+
+func (w WordMINIDABOUT) xAddOption() option { return w.option().as(xAddOptionWords, 7, 240, false) }
+
+func (w WordTRIMLIMIT) xAddOption() option { return w.option().as(xAddOptionWords, 8, 256, false) }
 
 // XTrimOption is a way to trim a stream: MAXLEN, MAXLENABOUT, MINID or
 // MINIDABOUT.
@@ -589,6 +1004,19 @@ func (w WordMAXLENABOUT) xTrimOption() option { return w.option().as(xTrimOption
 func (w WordMINID) xTrimOption() option { return w.option().as(xTrimOptionWords, 2, 15, false) }
 
 func (w WordMINIDABOUT) xTrimOption() option { return w.option().as(xTrimOptionWords, 3, 15, false) }
+
+// XTrimLimit is an option of XTrim: TRIMLIMIT; KEEPREF, DELREF or ACKED.
+type XTrimLimit interface{ xTrimLimit() option }
+
+var xTrimLimitWords = []string{"TRIMLIMIT", "KEEPREF", "DELREF", "ACKED"}
+
+func (w WordTRIMLIMIT) xTrimLimit() option { return w.option().as(xTrimLimitWords, 0, 1, false) }
+
+func (w WordKEEPREF) xTrimLimit() option { return w.option().as(xTrimLimitWords, 1, 14, false) }
+
+func (w WordDELREF) xTrimLimit() option { return w.option().as(xTrimLimitWords, 2, 14, false) }
+
+func (w WordACKED) xTrimLimit() option { return w.option().as(xTrimLimitWords, 3, 14, false) }
 
 // CountOption is the option COUNT.
 type CountOption interface{ countOption() option }

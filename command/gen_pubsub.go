@@ -3,7 +3,7 @@
 package command
 
 var specPSUBSCRIBE = Spec{
-	Name: "PSUBSCRIBE", Arity: -2, Since: "2.0.0", Group: "pubsub",
+	Name: "PSUBSCRIBE", Arity: -2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Summary: "Subscribes the connection to the channels that fit patterns; a push confirms each.",
 	Syntax:  "", Reply: "push",
@@ -11,7 +11,7 @@ var specPSUBSCRIBE = Spec{
 }
 
 var specPUBLISH = Spec{
-	Name: "PUBLISH", Arity: 3, Since: "2.0.0", Group: "pubsub",
+	Name: "PUBLISH", Arity: 3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryUnsafe,
 	Summary: "Sends a message to a channel and returns how many subscribers of this server got it.",
 	Syntax:  "channel message", Reply: "integer",
@@ -21,23 +21,25 @@ var specPUBLISH = Spec{
 // Publish sends a message to a channel and returns how many subscribers of this
 // server got it.
 func Publish(channel, message string) Cmd[int64] {
-	r := Request{spec: &specPUBLISH}
+	c := Cmd[int64]{req: Request{spec: &specPUBLISH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(channel))
 	r.Add(Str(message))
-	return New(r, AsInt)
+	return c
 }
 
 // PublishBytes is Publish for bytes, which must not change until the reply is
 // there.
 func PublishBytes(channel string, message []byte) Cmd[int64] {
-	r := Request{spec: &specPUBLISH}
+	c := Cmd[int64]{req: Request{spec: &specPUBLISH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(channel))
 	r.Add(Bytes(message))
-	return New(r, AsInt)
+	return c
 }
 
 var specPUBSUBCHANNELS = Spec{
-	Name: "PUBSUB CHANNELS", Arity: -2, Since: "2.8.0", Group: "pubsub",
+	Name: "PUBSUB CHANNELS", Arity: -2, Since: "2.8.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryRead,
 	Summary: "Returns the channels that have subscribers and fit one of the patterns; no pattern is all.",
 	Syntax:  "[patterns...]", Reply: "array<bulk>",
@@ -47,13 +49,14 @@ var specPUBSUBCHANNELS = Spec{
 // PubSubChannels returns the channels that have subscribers and fit one of the
 // patterns; no pattern is all.
 func PubSubChannels(patterns ...string) Cmd[[]string] {
-	r := Request{spec: &specPUBSUBCHANNELS}
+	c := Cmd[[]string]{req: Request{spec: &specPUBSUBCHANNELS}, decode: AsStrings}
+	r := &c.req
 	r.strs(patterns)
-	return New(r, AsStrings)
+	return c
 }
 
 var specPUBSUBNUMPAT = Spec{
-	Name: "PUBSUB NUMPAT", Arity: 2, Since: "2.8.0", Group: "pubsub",
+	Name: "PUBSUB NUMPAT", Arity: 2, Since: "2.8.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryRead,
 	Summary: "Returns how many patterns are subscribed to.",
 	Syntax:  "", Reply: "integer",
@@ -62,12 +65,12 @@ var specPUBSUBNUMPAT = Spec{
 
 // PubSubNumPat returns how many patterns are subscribed to.
 func PubSubNumPat() Cmd[int64] {
-	r := Request{spec: &specPUBSUBNUMPAT}
-	return New(r, AsInt)
+	c := Cmd[int64]{req: Request{spec: &specPUBSUBNUMPAT}, decode: AsInt}
+	return c
 }
 
 var specPUBSUBNUMSUB = Spec{
-	Name: "PUBSUB NUMSUB", Arity: -2, Since: "2.8.0", Group: "pubsub",
+	Name: "PUBSUB NUMSUB", Arity: -2, Since: "2.8.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryRead,
 	Summary: "Returns how many subscribers each channel has.",
 	Syntax:  "[channels...]", Reply: "array<bulk|integer>",
@@ -76,13 +79,14 @@ var specPUBSUBNUMSUB = Spec{
 
 // PubSubNumSub returns how many subscribers each channel has.
 func PubSubNumSub(channels ...string) Cmd[map[string]int64] {
-	r := Request{spec: &specPUBSUBNUMSUB}
+	c := Cmd[map[string]int64]{req: Request{spec: &specPUBSUBNUMSUB}, decode: AsIntMap}
+	r := &c.req
 	r.strs(channels)
-	return New(r, AsIntMap)
+	return c
 }
 
 var specPUBSUBSHARDCHANNELS = Spec{
-	Name: "PUBSUB SHARDCHANNELS", Arity: -2, Since: "7.0.0", Group: "pubsub",
+	Name: "PUBSUB SHARDCHANNELS", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryRead,
 	Summary: "Is PubSubChannels for sharded channels.",
 	Syntax:  "[patterns...]", Reply: "array<bulk>",
@@ -91,13 +95,14 @@ var specPUBSUBSHARDCHANNELS = Spec{
 
 // PubSubShardChannels is PubSubChannels for sharded channels.
 func PubSubShardChannels(patterns ...string) Cmd[[]string] {
-	r := Request{spec: &specPUBSUBSHARDCHANNELS}
+	c := Cmd[[]string]{req: Request{spec: &specPUBSUBSHARDCHANNELS}, decode: AsStrings}
+	r := &c.req
 	r.strs(patterns)
-	return New(r, AsStrings)
+	return c
 }
 
 var specPUBSUBSHARDNUMSUB = Spec{
-	Name: "PUBSUB SHARDNUMSUB", Arity: -2, Since: "7.0.0", Group: "pubsub",
+	Name: "PUBSUB SHARDNUMSUB", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryRead,
 	Summary: "Is PubSubNumSub for sharded channels.",
 	Syntax:  "[channels...]", Reply: "array<bulk|integer>",
@@ -106,13 +111,14 @@ var specPUBSUBSHARDNUMSUB = Spec{
 
 // PubSubShardNumSub is PubSubNumSub for sharded channels.
 func PubSubShardNumSub(channels ...string) Cmd[map[string]int64] {
-	r := Request{spec: &specPUBSUBSHARDNUMSUB}
+	c := Cmd[map[string]int64]{req: Request{spec: &specPUBSUBSHARDNUMSUB}, decode: AsIntMap}
+	r := &c.req
 	r.strs(channels)
-	return New(r, AsIntMap)
+	return c
 }
 
 var specPUNSUBSCRIBE = Spec{
-	Name: "PUNSUBSCRIBE", Arity: -1, Since: "2.0.0", Group: "pubsub",
+	Name: "PUNSUBSCRIBE", Arity: -1, Since: "2.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Summary: "Ends subscriptions to patterns, all if none is named; a push confirms each.",
 	Syntax:  "", Reply: "push",
@@ -120,7 +126,7 @@ var specPUNSUBSCRIBE = Spec{
 }
 
 var specSPUBLISH = Spec{
-	Name: "SPUBLISH", Arity: 3, Since: "7.0.0", Group: "pubsub",
+	Name: "SPUBLISH", Arity: 3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sends a message to a sharded channel and returns how many subscribers of its shard got it.",
@@ -131,14 +137,15 @@ var specSPUBLISH = Spec{
 // SPublish sends a message to a sharded channel and returns how many
 // subscribers of its shard got it.
 func SPublish(channel, message string) Cmd[int64] {
-	r := Request{spec: &specSPUBLISH}
+	c := Cmd[int64]{req: Request{spec: &specSPUBLISH}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(channel))
 	r.Add(Str(message))
-	return New(r, AsInt)
+	return c
 }
 
 var specSSUBSCRIBE = Spec{
-	Name: "SSUBSCRIBE", Arity: -2, Since: "7.0.0", Group: "pubsub",
+	Name: "SSUBSCRIBE", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Subscribes the connection to sharded channels; a push confirms each.",
@@ -147,7 +154,7 @@ var specSSUBSCRIBE = Spec{
 }
 
 var specSUBSCRIBE = Spec{
-	Name: "SUBSCRIBE", Arity: -2, Since: "2.0.0", Group: "pubsub",
+	Name: "SUBSCRIBE", Arity: -2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Summary: "Subscribes the connection to channels; a push confirms each.",
 	Syntax:  "", Reply: "push",
@@ -155,7 +162,7 @@ var specSUBSCRIBE = Spec{
 }
 
 var specSUNSUBSCRIBE = Spec{
-	Name: "SUNSUBSCRIBE", Arity: -1, Since: "7.0.0", Group: "pubsub",
+	Name: "SUNSUBSCRIBE", Arity: -1, Since: "7.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Ends subscriptions to sharded channels, all if none is named; a push confirms each.",
@@ -164,7 +171,7 @@ var specSUNSUBSCRIBE = Spec{
 }
 
 var specUNSUBSCRIBE = Spec{
-	Name: "UNSUBSCRIBE", Arity: -1, Since: "2.0.0", Group: "pubsub",
+	Name: "UNSUBSCRIBE", Arity: -1, Since: "2.0.0", SinceValkey: "7.2.5", Group: "pubsub",
 	Flags: PubSub, Retry: RetrySession,
 	Summary: "Ends subscriptions to channels, all if none is named; a push confirms each.",
 	Syntax:  "", Reply: "push",

@@ -5,7 +5,7 @@ package command
 import "github.com/redisx/redisx/resp3"
 
 var specEVAL = Spec{
-	Name: "EVAL", Arity: -3, Since: "2.6.0", Group: "scripting",
+	Name: "EVAL", Arity: -3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write | Scripting | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Runs a Lua script. A Script is sent by its digest and is the better choice.",
@@ -16,16 +16,17 @@ var specEVAL = Spec{
 // Eval runs a Lua script. A Script is sent by its digest and is the better
 // choice.
 func Eval(script string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specEVAL}
+	c := Cmd[resp3.Value]{req: Request{spec: &specEVAL}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(script))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specEVALSHA = Spec{
-	Name: "EVALSHA", Arity: -3, Since: "2.6.0", Group: "scripting",
+	Name: "EVALSHA", Arity: -3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write | Scripting | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Runs the script that has a digest, if the server knows it.",
@@ -35,16 +36,17 @@ var specEVALSHA = Spec{
 
 // EvalSHA runs the script that has a digest, if the server knows it.
 func EvalSHA(digest string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specEVALSHA}
+	c := Cmd[resp3.Value]{req: Request{spec: &specEVALSHA}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(digest))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specEVALSHARO = Spec{
-	Name: "EVALSHA_RO", Arity: -3, Since: "7.0.0", Group: "scripting",
+	Name: "EVALSHA_RO", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: ReadOnly | Scripting | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Is EvalSHA for scripts that only read.",
@@ -54,16 +56,17 @@ var specEVALSHARO = Spec{
 
 // EvalSHARO is EvalSHA for scripts that only read.
 func EvalSHARO(digest string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specEVALSHARO}
+	c := Cmd[resp3.Value]{req: Request{spec: &specEVALSHARO}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(digest))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specEVALRO = Spec{
-	Name: "EVAL_RO", Arity: -3, Since: "7.0.0", Group: "scripting",
+	Name: "EVAL_RO", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: ReadOnly | Scripting | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Is Eval for scripts that only read.",
@@ -73,16 +76,17 @@ var specEVALRO = Spec{
 
 // EvalRO is Eval for scripts that only read.
 func EvalRO(script string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specEVALRO}
+	c := Cmd[resp3.Value]{req: Request{spec: &specEVALRO}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(script))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specFCALL = Spec{
-	Name: "FCALL", Arity: -3, Since: "7.0.0", Group: "scripting",
+	Name: "FCALL", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write | Scripting | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Calls a function of a library on the server.",
@@ -92,16 +96,17 @@ var specFCALL = Spec{
 
 // FCall calls a function of a library on the server.
 func FCall(function string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specFCALL}
+	c := Cmd[resp3.Value]{req: Request{spec: &specFCALL}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(function))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specFCALLRO = Spec{
-	Name: "FCALL_RO", Arity: -3, Since: "7.0.0", Group: "scripting",
+	Name: "FCALL_RO", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: ReadOnly | Scripting | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Is FCall for functions that only read.",
@@ -111,16 +116,17 @@ var specFCALLRO = Spec{
 
 // FCallRO is FCall for functions that only read.
 func FCallRO(function string, keys []string, args ...Arg) Cmd[resp3.Value] {
-	r := Request{spec: &specFCALLRO}
+	c := Cmd[resp3.Value]{req: Request{spec: &specFCALLRO}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(function))
 	r.Add(Int(int64(len(keys))))
 	r.strs(keys)
 	r.list(args)
-	return New(r, AsValue)
+	return c
 }
 
 var specFUNCTIONDELETE = Spec{
-	Name: "FUNCTION DELETE", Arity: 3, Since: "7.0.0", Group: "scripting",
+	Name: "FUNCTION DELETE", Arity: 3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Removes a library from the server.",
 	Syntax:  "library", Reply: "OK",
@@ -129,13 +135,35 @@ var specFUNCTIONDELETE = Spec{
 
 // FunctionDelete removes a library from the server.
 func FunctionDelete(library string) Cmd[Void] {
-	r := Request{spec: &specFUNCTIONDELETE}
+	c := Cmd[Void]{req: Request{spec: &specFUNCTIONDELETE}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(library))
-	return New(r, AsVoid)
+	return c
+}
+
+var specFUNCTIONDUMP = Spec{
+	Name: "FUNCTION DUMP", Arity: 2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
+	Retry:   RetryRead,
+	Summary: "Returns all libraries in the server's own format. FunctionRestore takes it.",
+	Syntax:  "", Reply: "bulk",
+	wire: "$8\r\nFUNCTION\r\n$4\r\nDUMP\r\n", words: 2,
+}
+
+// FunctionDump returns all libraries in the server's own format.
+// FunctionRestore takes it.
+func FunctionDump() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specFUNCTIONDUMP}, decode: AsString}
+	return c
+}
+
+// FunctionDumpBytes is FunctionDump for bytes.
+func FunctionDumpBytes() Cmd[[]byte] {
+	c := Cmd[[]byte]{req: Request{spec: &specFUNCTIONDUMP}, decode: AsBytes}
+	return c
 }
 
 var specFUNCTIONFLUSH = Spec{
-	Name: "FUNCTION FLUSH", Arity: -2, Since: "7.0.0", Group: "scripting",
+	Name: "FUNCTION FLUSH", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Removes all libraries from the server.",
 	Syntax:  "[SYNC] [ASYNC]", Reply: "OK",
@@ -144,32 +172,68 @@ var specFUNCTIONFLUSH = Spec{
 
 // FunctionFlush removes all libraries from the server.
 func FunctionFlush(opts ...FlushOption) Cmd[Void] {
-	r := Request{spec: &specFUNCTIONFLUSH}
+	c := Cmd[Void]{req: Request{spec: &specFUNCTIONFLUSH}, decode: AsVoid}
+	r := &c.req
 	var seen uint32
 	for _, o := range opts {
 		if r.given(o != nil) {
 			r.option(&seen, o.flushOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
+}
+
+var specFUNCTIONKILL = Spec{
+	Name: "FUNCTION KILL", Arity: 2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
+	Retry:   RetryAdmin,
+	Summary: "Ends the function that runs, if it has not written yet.",
+	Syntax:  "", Reply: "OK",
+	wire: "$8\r\nFUNCTION\r\n$4\r\nKILL\r\n", words: 2,
+}
+
+// FunctionKill ends the function that runs, if it has not written yet.
+func FunctionKill() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specFUNCTIONKILL}, decode: AsVoid}
+	return c
 }
 
 var specFUNCTIONLIST = Spec{
-	Name: "FUNCTION LIST", Arity: -2, Since: "7.0.0", Group: "scripting",
+	Name: "FUNCTION LIST", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Retry:   RetryRead,
 	Summary: "Tells of the libraries on the server.",
-	Syntax:  "", Reply: "array<struct{library_name:bulk,engine:bulk,functions:array<struct{name:bulk,description:bulk|null,flags:set<bulk>}>}>",
+	Syntax:  "[LIBRARYNAME pattern]", Reply: "array<struct{library_name:bulk,engine:bulk,functions:array<struct{name:bulk,description:bulk|null,flags:set<bulk>}>}>",
 	wire: "$8\r\nFUNCTION\r\n$4\r\nLIST\r\n", words: 2,
 }
 
 // FunctionList tells of the libraries on the server.
-func FunctionList() Cmd[[]Library] {
-	r := Request{spec: &specFUNCTIONLIST}
-	return New(r, AsLibraries)
+func FunctionList(opts ...FunctionListOption) Cmd[[]LibraryInfo] {
+	c := Cmd[[]LibraryInfo]{req: Request{spec: &specFUNCTIONLIST}, decode: AsLibraries}
+	r := &c.req
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.functionListOption())
+		}
+	}
+	return c
+}
+
+// FunctionListCode is FunctionList with the libraries' code.
+func FunctionListCode(opts ...FunctionListOption) Cmd[[]LibraryInfo] {
+	c := Cmd[[]LibraryInfo]{req: Request{spec: &specFUNCTIONLIST}, decode: AsLibraries}
+	r := &c.req
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.functionListOption())
+		}
+	}
+	r.Add(Str("WITHCODE"))
+	return c
 }
 
 var specFUNCTIONLOAD = Spec{
-	Name: "FUNCTION LOAD", Arity: -3, Since: "7.0.0", Group: "scripting",
+	Name: "FUNCTION LOAD", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Puts a library on the server, which must not have one of that name, and returns its name.",
 	Syntax:  "code", Reply: "bulk",
@@ -179,21 +243,76 @@ var specFUNCTIONLOAD = Spec{
 // FunctionLoad puts a library on the server, which must not have one of that
 // name, and returns its name.
 func FunctionLoad(code string) Cmd[string] {
-	r := Request{spec: &specFUNCTIONLOAD}
+	c := Cmd[string]{req: Request{spec: &specFUNCTIONLOAD}, decode: AsString}
+	r := &c.req
 	r.Add(Str(code))
-	return New(r, AsString)
+	return c
 }
 
 // FunctionReplace is FunctionLoad in place of the library of that name.
 func FunctionReplace(code string) Cmd[string] {
-	r := Request{spec: &specFUNCTIONLOAD}
+	c := Cmd[string]{req: Request{spec: &specFUNCTIONLOAD}, decode: AsString}
+	r := &c.req
 	r.Add(Str("REPLACE"))
 	r.Add(Str(code))
-	return New(r, AsString)
+	return c
+}
+
+var specFUNCTIONRESTORE = Spec{
+	Name: "FUNCTION RESTORE", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
+	Flags: Write, Retry: RetryUnsafe,
+	Summary: "Puts the libraries on the server that FunctionDump returned. It is sent to one server.",
+	Syntax:  "dump [APPEND] [REPLACE] [FLUSH]", Reply: "OK",
+	wire: "$8\r\nFUNCTION\r\n$7\r\nRESTORE\r\n", words: 2,
+}
+
+// FunctionRestore puts the libraries on the server that FunctionDump returned.
+// It is sent to one server.
+func FunctionRestore(dump string, opts ...FunctionRestoreOption) Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specFUNCTIONRESTORE}, decode: AsVoid}
+	r := &c.req
+	r.Add(Str(dump))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.functionRestoreOption())
+		}
+	}
+	return c
+}
+
+// FunctionRestoreBytes is FunctionRestore for bytes, which must not change
+// until the reply is there.
+func FunctionRestoreBytes(dump []byte, opts ...FunctionRestoreOption) Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specFUNCTIONRESTORE}, decode: AsVoid}
+	r := &c.req
+	r.Add(Bytes(dump))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.functionRestoreOption())
+		}
+	}
+	return c
+}
+
+var specFUNCTIONSTATS = Spec{
+	Name: "FUNCTION STATS", Arity: 2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "scripting",
+	Retry:   RetryRead,
+	Summary: "Tells which function runs, and how many libraries and functions each engine has.",
+	Syntax:  "", Reply: "struct{running_script:struct{name:bulk,command:array<bulk>,duration_ms:integer}|null,engines:map<bulk,struct{libraries_count:integer,functions_count:integer}>}",
+	wire: "$8\r\nFUNCTION\r\n$5\r\nSTATS\r\n", words: 2,
+}
+
+// FunctionStats tells which function runs, and how many libraries and functions
+// each engine has.
+func FunctionStats() Cmd[FunctionStatistics] {
+	c := Cmd[FunctionStatistics]{req: Request{spec: &specFUNCTIONSTATS}, decode: AsFunctionStats}
+	return c
 }
 
 var specSCRIPTEXISTS = Spec{
-	Name: "SCRIPT EXISTS", Arity: -3, Since: "2.6.0", Group: "scripting",
+	Name: "SCRIPT EXISTS", Arity: -3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
 	Retry:   RetryRead,
 	Summary: "Reports for each digest whether the server knows the script.",
 	Syntax:  "digests...", Reply: "array<integer{0,1}>",
@@ -202,14 +321,23 @@ var specSCRIPTEXISTS = Spec{
 
 // ScriptExists reports for each digest whether the server knows the script.
 func ScriptExists(digests ...string) Cmd[[]bool] {
-	r := Request{spec: &specSCRIPTEXISTS}
+	c := Cmd[[]bool]{req: Request{spec: &specSCRIPTEXISTS}, decode: AsBools}
+	r := &c.req
 	r.need(len(digests), "digests")
 	r.strs(digests)
-	return New(r, AsBools)
+	return c
+}
+
+var specSCRIPTDEBUG = Spec{
+	Name: "SCRIPT DEBUG", Arity: 3, Since: "3.2.0", SinceValkey: "7.2.5", Group: "scripting",
+	Retry:   RetrySession,
+	Summary: "Has the connection's next script run in the debugger.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nSCRIPT\r\n$5\r\nDEBUG\r\n", words: 2,
 }
 
 var specSCRIPTFLUSH = Spec{
-	Name: "SCRIPT FLUSH", Arity: -2, Since: "2.6.0", Group: "scripting",
+	Name: "SCRIPT FLUSH", Arity: -2, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
 	Retry:   RetryAdmin,
 	Summary: "Makes the server forget all scripts.",
 	Syntax:  "[SYNC] [ASYNC]", Reply: "OK",
@@ -218,18 +346,33 @@ var specSCRIPTFLUSH = Spec{
 
 // ScriptFlush makes the server forget all scripts.
 func ScriptFlush(opts ...FlushOption) Cmd[Void] {
-	r := Request{spec: &specSCRIPTFLUSH}
+	c := Cmd[Void]{req: Request{spec: &specSCRIPTFLUSH}, decode: AsVoid}
+	r := &c.req
 	var seen uint32
 	for _, o := range opts {
 		if r.given(o != nil) {
 			r.option(&seen, o.flushOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
+}
+
+var specSCRIPTKILL = Spec{
+	Name: "SCRIPT KILL", Arity: 2, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
+	Retry:   RetryAdmin,
+	Summary: "Ends the script that runs, if it has not written yet.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nSCRIPT\r\n$4\r\nKILL\r\n", words: 2,
+}
+
+// ScriptKill ends the script that runs, if it has not written yet.
+func ScriptKill() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specSCRIPTKILL}, decode: AsVoid}
+	return c
 }
 
 var specSCRIPTLOAD = Spec{
-	Name: "SCRIPT LOAD", Arity: 3, Since: "2.6.0", Group: "scripting",
+	Name: "SCRIPT LOAD", Arity: 3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "scripting",
 	Retry:   RetryState,
 	Summary: "Tells the server a script and returns its digest.",
 	Syntax:  "script", Reply: "bulk",
@@ -238,7 +381,24 @@ var specSCRIPTLOAD = Spec{
 
 // ScriptLoad tells the server a script and returns its digest.
 func ScriptLoad(script string) Cmd[string] {
-	r := Request{spec: &specSCRIPTLOAD}
+	c := Cmd[string]{req: Request{spec: &specSCRIPTLOAD}, decode: AsString}
+	r := &c.req
 	r.Add(Str(script))
-	return New(r, AsString)
+	return c
+}
+
+var specSCRIPTSHOW = Spec{
+	Name: "SCRIPT SHOW", Arity: 3, Since: "", SinceValkey: "8.0.0", Group: "scripting",
+	Retry:   RetryRead,
+	Summary: "Returns the script that has a digest.",
+	Syntax:  "digest", Reply: "bulk",
+	wire: "$6\r\nSCRIPT\r\n$4\r\nSHOW\r\n", words: 2,
+}
+
+// ScriptShow returns the script that has a digest.
+func ScriptShow(digest string) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specSCRIPTSHOW}, decode: AsString}
+	r := &c.req
+	r.Add(Str(digest))
+	return c
 }

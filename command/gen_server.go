@@ -8,8 +8,30 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
+var specACLCAT = Spec{
+	Name: "ACL CAT", Arity: -2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns the categories of commands.",
+	Syntax:  "", Reply: "array<bulk>",
+	wire: "$3\r\nACL\r\n$3\r\nCAT\r\n", words: 2,
+}
+
+// ACLCat returns the categories of commands.
+func ACLCat() Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specACLCAT}, decode: AsStrings}
+	return c
+}
+
+// ACLCatOf returns the commands of a category.
+func ACLCatOf(category string) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specACLCAT}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str(category))
+	return c
+}
+
 var specACLDELUSER = Spec{
-	Name: "ACL DELUSER", Arity: -3, Since: "6.0.0", Group: "server",
+	Name: "ACL DELUSER", Arity: -3, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Removes users and returns how many there were.",
 	Syntax:  "users...", Reply: "integer",
@@ -18,14 +40,130 @@ var specACLDELUSER = Spec{
 
 // ACLDelUser removes users and returns how many there were.
 func ACLDelUser(users ...string) Cmd[int64] {
-	r := Request{spec: &specACLDELUSER}
+	c := Cmd[int64]{req: Request{spec: &specACLDELUSER}, decode: AsInt}
+	r := &c.req
 	r.need(len(users), "users")
 	r.strs(users)
-	return New(r, AsInt)
+	return c
+}
+
+var specACLDRYRUN = Spec{
+	Name: "ACL DRYRUN", Arity: -4, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin | Secret, Retry: RetryAdmin,
+	Summary: "Returns \"OK\" if a user may run a command, else why not. Nothing is run.",
+	Syntax:  "user words...", Reply: "bulk",
+	wire: "$3\r\nACL\r\n$6\r\nDRYRUN\r\n", words: 2,
+}
+
+// ACLDryRun returns "OK" if a user may run a command, else why not. Nothing is
+// run.
+func ACLDryRun(user string, words ...Arg) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specACLDRYRUN}, decode: AsString}
+	r := &c.req
+	r.Add(Str(user))
+	r.need(len(words), "words")
+	r.list(words)
+	return c
+}
+
+var specACLGENPASS = Spec{
+	Name: "ACL GENPASS", Arity: -2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryUnsafe,
+	Summary: "Returns a random password of 256 bits as hex digits.",
+	Syntax:  "", Reply: "bulk",
+	wire: "$3\r\nACL\r\n$7\r\nGENPASS\r\n", words: 2,
+}
+
+// ACLGenPass returns a random password of 256 bits as hex digits.
+func ACLGenPass() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specACLGENPASS}, decode: AsString}
+	return c
+}
+
+var specACLGETUSER = Spec{
+	Name: "ACL GETUSER", Arity: 3, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Tells what a user may do, or returns Nil.",
+	Syntax:  "user", Reply: "struct{flags:set<bulk>,passwords:array<bulk>,commands:bulk,keys:bulk,channels:bulk,selectors:array<struct{commands:bulk,keys:bulk,channels:bulk}>}|null",
+	wire: "$3\r\nACL\r\n$7\r\nGETUSER\r\n", words: 2,
+}
+
+// ACLGetUser tells what a user may do, or returns Nil.
+func ACLGetUser(user string) Cmd[ACLUser] {
+	c := Cmd[ACLUser]{req: Request{spec: &specACLGETUSER}, decode: AsACLUser}
+	r := &c.req
+	r.Add(Str(user))
+	return c
+}
+
+var specACLLIST = Spec{
+	Name: "ACL LIST", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns all users as rules, passwords as digests.",
+	Syntax:  "", Reply: "array<bulk>",
+	wire: "$3\r\nACL\r\n$4\r\nLIST\r\n", words: 2,
+}
+
+// ACLList returns all users as rules, passwords as digests.
+func ACLList() Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specACLLIST}, decode: AsStrings}
+	return c
+}
+
+var specACLLOAD = Spec{
+	Name: "ACL LOAD", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Reads the users from the server's file.",
+	Syntax:  "", Reply: "OK",
+	wire: "$3\r\nACL\r\n$4\r\nLOAD\r\n", words: 2,
+}
+
+// ACLLoad reads the users from the server's file.
+func ACLLoad() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specACLLOAD}, decode: AsVoid}
+	return c
+}
+
+var specACLLOG = Spec{
+	Name: "ACL LOG", Arity: -2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns the newest n entries of the log of what users were refused.",
+	Syntax:  "n", Reply: "array<struct{count:integer,reason:bulk,context:bulk,object:bulk,username:bulk,age-seconds:double,client-info:bulk,entry-id:integer,timestamp-created:integer,timestamp-last-updated:integer}>",
+	wire: "$3\r\nACL\r\n$3\r\nLOG\r\n", words: 2,
+}
+
+// ACLLog returns the newest n entries of the log of what users were refused.
+func ACLLog(n int64) Cmd[[]ACLLogEntry] {
+	c := Cmd[[]ACLLogEntry]{req: Request{spec: &specACLLOG}, decode: AsACLLog}
+	r := &c.req
+	r.Add(Int(n))
+	return c
+}
+
+// ACLLogReset empties the log.
+func ACLLogReset() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specACLLOG}, decode: AsVoid}
+	r := &c.req
+	r.Add(Str("RESET"))
+	return c
+}
+
+var specACLSAVE = Spec{
+	Name: "ACL SAVE", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Writes the users to the server's file.",
+	Syntax:  "", Reply: "OK",
+	wire: "$3\r\nACL\r\n$4\r\nSAVE\r\n", words: 2,
+}
+
+// ACLSave writes the users to the server's file.
+func ACLSave() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specACLSAVE}, decode: AsVoid}
+	return c
 }
 
 var specACLSETUSER = Spec{
-	Name: "ACL SETUSER", Arity: -3, Since: "6.0.0", Group: "server",
+	Name: "ACL SETUSER", Arity: -3, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin | Secret, Retry: RetryAdmin,
 	Summary: "Makes or changes a user by rules such as \"on\", \">password\" and \"~key*\".",
 	Syntax:  "user [rules...]", Reply: "OK",
@@ -35,14 +173,29 @@ var specACLSETUSER = Spec{
 // ACLSetUser makes or changes a user by rules such as "on", ">password" and
 // "~key*".
 func ACLSetUser(user string, rules ...string) Cmd[Void] {
-	r := Request{spec: &specACLSETUSER}
+	c := Cmd[Void]{req: Request{spec: &specACLSETUSER}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(user))
 	r.strs(rules)
-	return New(r, AsVoid)
+	return c
+}
+
+var specACLUSERS = Spec{
+	Name: "ACL USERS", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns the names of all users.",
+	Syntax:  "", Reply: "array<bulk>",
+	wire: "$3\r\nACL\r\n$5\r\nUSERS\r\n", words: 2,
+}
+
+// ACLUsers returns the names of all users.
+func ACLUsers() Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specACLUSERS}, decode: AsStrings}
+	return c
 }
 
 var specACLWHOAMI = Spec{
-	Name: "ACL WHOAMI", Arity: 2, Since: "6.0.0", Group: "server",
+	Name: "ACL WHOAMI", Arity: 2, Since: "6.0.0", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the name of the connection's user.",
 	Syntax:  "", Reply: "bulk",
@@ -51,12 +204,51 @@ var specACLWHOAMI = Spec{
 
 // ACLWhoAmI returns the name of the connection's user.
 func ACLWhoAmI() Cmd[string] {
-	r := Request{spec: &specACLWHOAMI}
-	return New(r, AsString)
+	c := Cmd[string]{req: Request{spec: &specACLWHOAMI}, decode: AsString}
+	return c
+}
+
+var specBGREWRITEAOF = Spec{
+	Name: "BGREWRITEAOF", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Has the server rewrite its append-only file in the background, and returns what it says.",
+	Syntax:  "", Reply: "bulk",
+	wire: "$12\r\nBGREWRITEAOF\r\n", words: 1,
+}
+
+// BGRewriteAOF has the server rewrite its append-only file in the background,
+// and returns what it says.
+func BGRewriteAOF() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specBGREWRITEAOF}, decode: AsString}
+	return c
+}
+
+var specBGSAVE = Spec{
+	Name: "BGSAVE", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Has the server save its data to disk in the background, and returns what it says.",
+	Syntax:  "", Reply: "bulk",
+	wire: "$6\r\nBGSAVE\r\n", words: 1,
+}
+
+// BGSave has the server save its data to disk in the background, and returns
+// what it says.
+func BGSave() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specBGSAVE}, decode: AsString}
+	return c
+}
+
+// BGSaveSchedule is BGSave that waits for a rewrite of the append-only file to
+// end first.
+func BGSaveSchedule() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specBGSAVE}, decode: AsString}
+	r := &c.req
+	r.Add(Str("SCHEDULE"))
+	return c
 }
 
 var specCOMMANDCOUNT = Spec{
-	Name: "COMMAND COUNT", Arity: 2, Since: "2.8.13", Group: "server",
+	Name: "COMMAND COUNT", Arity: 2, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns how many commands the server has.",
 	Syntax:  "", Reply: "integer",
@@ -65,12 +257,29 @@ var specCOMMANDCOUNT = Spec{
 
 // CommandCount returns how many commands the server has.
 func CommandCount() Cmd[int64] {
-	r := Request{spec: &specCOMMANDCOUNT}
-	return New(r, AsInt)
+	c := Cmd[int64]{req: Request{spec: &specCOMMANDCOUNT}, decode: AsInt}
+	return c
+}
+
+var specCOMMANDDOCS = Spec{
+	Name: "COMMAND DOCS", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns the server's documentation of commands, of all if none is named, as untyped values.",
+	Syntax:  "[names...]", Reply: "map<bulk,any>",
+	wire: "$7\r\nCOMMAND\r\n$4\r\nDOCS\r\n", words: 2,
+}
+
+// CommandDocs returns the server's documentation of commands, of all if none is
+// named, as untyped values.
+func CommandDocs(names ...string) Cmd[map[string]resp3.Value] {
+	c := Cmd[map[string]resp3.Value]{req: Request{spec: &specCOMMANDDOCS}, decode: AsValueMap}
+	r := &c.req
+	r.strs(names)
+	return c
 }
 
 var specCOMMANDGETKEYS = Spec{
-	Name: "COMMAND GETKEYS", Arity: -3, Since: "2.8.13", Group: "server",
+	Name: "COMMAND GETKEYS", Arity: -3, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the keys among the words of a command, as the server finds them.",
 	Syntax:  "words...", Reply: "array<bulk>",
@@ -80,14 +289,33 @@ var specCOMMANDGETKEYS = Spec{
 // CommandGetKeys returns the keys among the words of a command, as the server
 // finds them.
 func CommandGetKeys(words ...Arg) Cmd[[]string] {
-	r := Request{spec: &specCOMMANDGETKEYS}
+	c := Cmd[[]string]{req: Request{spec: &specCOMMANDGETKEYS}, decode: AsStrings}
+	r := &c.req
 	r.need(len(words), "words")
 	r.list(words)
-	return New(r, AsStrings)
+	return c
+}
+
+var specCOMMANDGETKEYSANDFLAGS = Spec{
+	Name: "COMMAND GETKEYSANDFLAGS", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns the keys among the words of a command, and what the command does with them.",
+	Syntax:  "words...", Reply: "array<[bulk,set<bulk>]>",
+	wire: "$7\r\nCOMMAND\r\n$15\r\nGETKEYSANDFLAGS\r\n", words: 2,
+}
+
+// CommandGetKeysAndFlags returns the keys among the words of a command, and
+// what the command does with them.
+func CommandGetKeysAndFlags(words ...Arg) Cmd[[]KeyUse] {
+	c := Cmd[[]KeyUse]{req: Request{spec: &specCOMMANDGETKEYSANDFLAGS}, decode: AsKeyUses}
+	r := &c.req
+	r.need(len(words), "words")
+	r.list(words)
+	return c
 }
 
 var specCOMMANDINFO = Spec{
-	Name: "COMMAND INFO", Arity: -2, Since: "2.8.13", Group: "server",
+	Name: "COMMAND INFO", Arity: -2, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the server's facts on commands, nulls for those that it lacks.",
 	Syntax:  "[names...]", Reply: "array<any>",
@@ -97,13 +325,14 @@ var specCOMMANDINFO = Spec{
 // CommandInfo returns the server's facts on commands, nulls for those that it
 // lacks.
 func CommandInfo(names ...string) Cmd[[]resp3.Value] {
-	r := Request{spec: &specCOMMANDINFO}
+	c := Cmd[[]resp3.Value]{req: Request{spec: &specCOMMANDINFO}, decode: AsValues}
+	r := &c.req
 	r.strs(names)
-	return New(r, AsValues)
+	return c
 }
 
 var specCOMMANDLIST = Spec{
-	Name: "COMMAND LIST", Arity: -2, Since: "7.0.0", Group: "server",
+	Name: "COMMAND LIST", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the names of the server's commands.",
 	Syntax:  "", Reply: "array<bulk>",
@@ -112,12 +341,92 @@ var specCOMMANDLIST = Spec{
 
 // CommandList returns the names of the server's commands.
 func CommandList() Cmd[[]string] {
-	r := Request{spec: &specCOMMANDLIST}
-	return New(r, AsStrings)
+	c := Cmd[[]string]{req: Request{spec: &specCOMMANDLIST}, decode: AsStrings}
+	return c
+}
+
+// CommandListModule returns the names of the commands of a module.
+func CommandListModule(module string) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specCOMMANDLIST}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str("FILTERBY"))
+	r.Add(Str("MODULE"))
+	r.Add(Str(module))
+	return c
+}
+
+// CommandListCategory returns the names of the commands of an ACL category.
+func CommandListCategory(category string) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specCOMMANDLIST}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str("FILTERBY"))
+	r.Add(Str("ACLCAT"))
+	r.Add(Str(category))
+	return c
+}
+
+// CommandListPattern returns the names of the commands that fit a glob pattern.
+func CommandListPattern(pattern string) Cmd[[]string] {
+	c := Cmd[[]string]{req: Request{spec: &specCOMMANDLIST}, decode: AsStrings}
+	r := &c.req
+	r.Add(Str("FILTERBY"))
+	r.Add(Str("PATTERN"))
+	r.Add(Str(pattern))
+	return c
+}
+
+var specCOMMANDLOGGET = Spec{
+	Name: "COMMANDLOG GET", Arity: 4, Since: "", SinceValkey: "8.1.0", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns the newest n entries of a log of commands: the slow ones, or those with large requests or replies. -1 is all.",
+	Syntax:  "n log", Reply: "array<[integer,integer,integer,array<bulk>,bulk,bulk]>",
+	wire: "$10\r\nCOMMANDLOG\r\n$3\r\nGET\r\n", words: 2,
+}
+
+// CommandLogGet returns the newest n entries of a log of commands: the slow
+// ones, or those with large requests or replies. -1 is all.
+func CommandLogGet(n int64, log Logged) Cmd[[]SlowEntry] {
+	c := Cmd[[]SlowEntry]{req: Request{spec: &specCOMMANDLOGGET}, decode: AsSlowLog}
+	r := &c.req
+	r.Add(Int(n))
+	r.Add(Str(string(log)))
+	return c
+}
+
+var specCOMMANDLOGLEN = Spec{
+	Name: "COMMANDLOG LEN", Arity: 3, Since: "", SinceValkey: "8.1.0", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns how many entries a log of commands has.",
+	Syntax:  "log", Reply: "integer",
+	wire: "$10\r\nCOMMANDLOG\r\n$3\r\nLEN\r\n", words: 2,
+}
+
+// CommandLogLen returns how many entries a log of commands has.
+func CommandLogLen(log Logged) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specCOMMANDLOGLEN}, decode: AsInt}
+	r := &c.req
+	r.Add(Str(string(log)))
+	return c
+}
+
+var specCOMMANDLOGRESET = Spec{
+	Name: "COMMANDLOG RESET", Arity: 3, Since: "", SinceValkey: "8.1.0", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Empties a log of commands.",
+	Syntax:  "log", Reply: "OK",
+	wire: "$10\r\nCOMMANDLOG\r\n$5\r\nRESET\r\n", words: 2,
+}
+
+// CommandLogReset empties a log of commands.
+func CommandLogReset(log Logged) Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specCOMMANDLOGRESET}, decode: AsVoid}
+	r := &c.req
+	r.Add(Str(string(log)))
+	return c
 }
 
 var specCONFIGGET = Spec{
-	Name: "CONFIG GET", Arity: -3, Since: "2.0.0", Group: "server",
+	Name: "CONFIG GET", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Returns the settings that fit any of the patterns.",
 	Syntax:  "patterns...", Reply: "map<bulk,bulk>",
@@ -126,14 +435,15 @@ var specCONFIGGET = Spec{
 
 // ConfigGet returns the settings that fit any of the patterns.
 func ConfigGet(patterns ...string) Cmd[map[string]string] {
-	r := Request{spec: &specCONFIGGET}
+	c := Cmd[map[string]string]{req: Request{spec: &specCONFIGGET}, decode: AsStringMap}
+	r := &c.req
 	r.need(len(patterns), "patterns")
 	r.strs(patterns)
-	return New(r, AsStringMap)
+	return c
 }
 
 var specCONFIGRESETSTAT = Spec{
-	Name: "CONFIG RESETSTAT", Arity: 2, Since: "2.0.0", Group: "server",
+	Name: "CONFIG RESETSTAT", Arity: 2, Since: "2.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Sets the counters of INFO to zero.",
 	Syntax:  "", Reply: "OK",
@@ -142,12 +452,26 @@ var specCONFIGRESETSTAT = Spec{
 
 // ConfigResetStat sets the counters of INFO to zero.
 func ConfigResetStat() Cmd[Void] {
-	r := Request{spec: &specCONFIGRESETSTAT}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specCONFIGRESETSTAT}, decode: AsVoid}
+	return c
+}
+
+var specCONFIGREWRITE = Spec{
+	Name: "CONFIG REWRITE", Arity: 2, Since: "2.8.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Writes the settings of the running server to its file.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nCONFIG\r\n$7\r\nREWRITE\r\n", words: 2,
+}
+
+// ConfigRewrite writes the settings of the running server to its file.
+func ConfigRewrite() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specCONFIGREWRITE}, decode: AsVoid}
+	return c
 }
 
 var specCONFIGSET = Spec{
-	Name: "CONFIG SET", Arity: -4, Since: "2.0.0", Group: "server",
+	Name: "CONFIG SET", Arity: -4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin | Secret, Retry: RetryAdmin,
 	Summary: "Changes settings of the running server.",
 	Syntax:  "settings...", Reply: "OK",
@@ -156,14 +480,15 @@ var specCONFIGSET = Spec{
 
 // ConfigSet changes settings of the running server.
 func ConfigSet(settings ...Pair) Cmd[Void] {
-	r := Request{spec: &specCONFIGSET}
+	c := Cmd[Void]{req: Request{spec: &specCONFIGSET}, decode: AsVoid}
+	r := &c.req
 	r.need(len(settings), "settings")
 	r.pairs(settings)
-	return New(r, AsVoid)
+	return c
 }
 
 var specDBSIZE = Spec{
-	Name: "DBSIZE", Arity: 1, Since: "1.0.0", Group: "server",
+	Name: "DBSIZE", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: ReadOnly, Retry: RetryRead,
 	Summary: "Returns how many keys the database has.",
 	Syntax:  "", Reply: "integer",
@@ -172,12 +497,20 @@ var specDBSIZE = Spec{
 
 // DBSize returns how many keys the database has.
 func DBSize() Cmd[int64] {
-	r := Request{spec: &specDBSIZE}
-	return New(r, AsInt)
+	c := Cmd[int64]{req: Request{spec: &specDBSIZE}, decode: AsInt}
+	return c
+}
+
+var specFAILOVER = Spec{
+	Name: "FAILOVER", Arity: -1, Since: "6.2.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Hands the part of the primary over to a replica.",
+	Syntax:  "", Reply: "OK",
+	wire: "$8\r\nFAILOVER\r\n", words: 1,
 }
 
 var specFLUSHALL = Spec{
-	Name: "FLUSHALL", Arity: -1, Since: "1.0.0", Group: "server",
+	Name: "FLUSHALL", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Deletes all keys of all databases.",
 	Syntax:  "[SYNC] [ASYNC]", Reply: "OK",
@@ -186,18 +519,19 @@ var specFLUSHALL = Spec{
 
 // FlushAll deletes all keys of all databases.
 func FlushAll(opts ...FlushOption) Cmd[Void] {
-	r := Request{spec: &specFLUSHALL}
+	c := Cmd[Void]{req: Request{spec: &specFLUSHALL}, decode: AsVoid}
+	r := &c.req
 	var seen uint32
 	for _, o := range opts {
 		if r.given(o != nil) {
 			r.option(&seen, o.flushOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 var specFLUSHDB = Spec{
-	Name: "FLUSHDB", Arity: -1, Since: "1.0.0", Group: "server",
+	Name: "FLUSHDB", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Deletes all keys of the database.",
 	Syntax:  "[SYNC] [ASYNC]", Reply: "OK",
@@ -206,18 +540,19 @@ var specFLUSHDB = Spec{
 
 // FlushDB deletes all keys of the database.
 func FlushDB(opts ...FlushOption) Cmd[Void] {
-	r := Request{spec: &specFLUSHDB}
+	c := Cmd[Void]{req: Request{spec: &specFLUSHDB}, decode: AsVoid}
+	r := &c.req
 	var seen uint32
 	for _, o := range opts {
 		if r.given(o != nil) {
 			r.option(&seen, o.flushOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 var specINFO = Spec{
-	Name: "INFO", Arity: -1, Since: "1.0.0", Group: "server",
+	Name: "INFO", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the server's state as text, all of it or some sections.",
 	Syntax:  "[sections...]", Reply: "verbatim",
@@ -226,13 +561,14 @@ var specINFO = Spec{
 
 // Info returns the server's state as text, all of it or some sections.
 func Info(sections ...string) Cmd[string] {
-	r := Request{spec: &specINFO}
+	c := Cmd[string]{req: Request{spec: &specINFO}, decode: AsString}
+	r := &c.req
 	r.strs(sections)
-	return New(r, AsString)
+	return c
 }
 
 var specLASTSAVE = Spec{
-	Name: "LASTSAVE", Arity: 1, Since: "1.0.0", Group: "server",
+	Name: "LASTSAVE", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns when the data was last saved to disk.",
 	Syntax:  "", Reply: "integer",
@@ -241,12 +577,170 @@ var specLASTSAVE = Spec{
 
 // LastSave returns when the data was last saved to disk.
 func LastSave() Cmd[time.Time] {
-	r := Request{spec: &specLASTSAVE}
-	return New(r, AsUnix)
+	c := Cmd[time.Time]{req: Request{spec: &specLASTSAVE}, decode: AsUnix}
+	return c
+}
+
+var specLATENCYDOCTOR = Spec{
+	Name: "LATENCY DOCTOR", Arity: 2, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns a report on latency, for people.",
+	Syntax:  "", Reply: "verbatim",
+	wire: "$7\r\nLATENCY\r\n$6\r\nDOCTOR\r\n", words: 2,
+}
+
+// LatencyDoctor returns a report on latency, for people.
+func LatencyDoctor() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specLATENCYDOCTOR}, decode: AsString}
+	return c
+}
+
+var specLATENCYGRAPH = Spec{
+	Name: "LATENCY GRAPH", Arity: 3, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Draws the latency of an event, for people.",
+	Syntax:  "event", Reply: "verbatim",
+	wire: "$7\r\nLATENCY\r\n$5\r\nGRAPH\r\n", words: 2,
+}
+
+// LatencyGraph draws the latency of an event, for people.
+func LatencyGraph(event string) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specLATENCYGRAPH}, decode: AsString}
+	r := &c.req
+	r.Add(Str(event))
+	return c
+}
+
+var specLATENCYHISTOGRAM = Spec{
+	Name: "LATENCY HISTOGRAM", Arity: -2, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns how long commands took, of all if none is named.",
+	Syntax:  "[names...]", Reply: "map<bulk,struct{calls:integer,histogram_usec:map<integer,integer>}>",
+	wire: "$7\r\nLATENCY\r\n$9\r\nHISTOGRAM\r\n", words: 2,
+}
+
+// LatencyHistogram returns how long commands took, of all if none is named.
+func LatencyHistogram(names ...string) Cmd[map[string]Histogram] {
+	c := Cmd[map[string]Histogram]{req: Request{spec: &specLATENCYHISTOGRAM}, decode: AsHistograms}
+	r := &c.req
+	r.strs(names)
+	return c
+}
+
+var specLATENCYHISTORY = Spec{
+	Name: "LATENCY HISTORY", Arity: 3, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns the latest samples of an event, oldest first.",
+	Syntax:  "event", Reply: "array<[integer,integer]>",
+	wire: "$7\r\nLATENCY\r\n$7\r\nHISTORY\r\n", words: 2,
+}
+
+// LatencyHistory returns the latest samples of an event, oldest first.
+func LatencyHistory(event string) Cmd[[]LatencySample] {
+	c := Cmd[[]LatencySample]{req: Request{spec: &specLATENCYHISTORY}, decode: AsLatencySamples}
+	r := &c.req
+	r.Add(Str(event))
+	return c
+}
+
+var specLATENCYLATEST = Spec{
+	Name: "LATENCY LATEST", Arity: 2, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Returns the latest sample of each event.",
+	Syntax:  "", Reply: "array<[bulk,integer,integer,integer,...any]>",
+	wire: "$7\r\nLATENCY\r\n$6\r\nLATEST\r\n", words: 2,
+}
+
+// LatencyLatest returns the latest sample of each event.
+func LatencyLatest() Cmd[[]LatencyEvent] {
+	c := Cmd[[]LatencyEvent]{req: Request{spec: &specLATENCYLATEST}, decode: AsLatencyEvents}
+	return c
+}
+
+var specLATENCYRESET = Spec{
+	Name: "LATENCY RESET", Arity: -2, Since: "2.8.13", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Forgets the samples of events, of all if none is named, and returns of how many.",
+	Syntax:  "[events...]", Reply: "integer",
+	wire: "$7\r\nLATENCY\r\n$5\r\nRESET\r\n", words: 2,
+}
+
+// LatencyReset forgets the samples of events, of all if none is named, and
+// returns of how many.
+func LatencyReset(events ...string) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specLATENCYRESET}, decode: AsInt}
+	r := &c.req
+	r.strs(events)
+	return c
+}
+
+var specLOLWUT = Spec{
+	Name: "LOLWUT", Arity: -1, Since: "5.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: ReadOnly, Retry: RetryRead,
+	Summary: "Draws something, and tells the version.",
+	Syntax:  "", Reply: "verbatim",
+	wire: "$6\r\nLOLWUT\r\n", words: 1,
+}
+
+var specMEMORYDOCTOR = Spec{
+	Name: "MEMORY DOCTOR", Arity: 2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns a report on memory, for people.",
+	Syntax:  "", Reply: "verbatim",
+	wire: "$6\r\nMEMORY\r\n$6\r\nDOCTOR\r\n", words: 2,
+}
+
+// MemoryDoctor returns a report on memory, for people.
+func MemoryDoctor() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specMEMORYDOCTOR}, decode: AsString}
+	return c
+}
+
+var specMEMORYMALLOCSTATS = Spec{
+	Name: "MEMORY MALLOC-STATS", Arity: 2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns what the allocator tells of itself, for people.",
+	Syntax:  "", Reply: "verbatim",
+	wire: "$6\r\nMEMORY\r\n$12\r\nMALLOC-STATS\r\n", words: 2,
+}
+
+// MemoryMallocStats returns what the allocator tells of itself, for people.
+func MemoryMallocStats() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specMEMORYMALLOCSTATS}, decode: AsString}
+	return c
+}
+
+var specMEMORYPURGE = Spec{
+	Name: "MEMORY PURGE", Arity: 2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryAdmin,
+	Summary: "Has the allocator give unused memory back.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nMEMORY\r\n$5\r\nPURGE\r\n", words: 2,
+}
+
+// MemoryPurge has the allocator give unused memory back.
+func MemoryPurge() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specMEMORYPURGE}, decode: AsVoid}
+	return c
+}
+
+var specMEMORYSTATS = Spec{
+	Name: "MEMORY STATS", Arity: 2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Retry:   RetryRead,
+	Summary: "Returns where the memory is, as untyped values: their names vary by version.",
+	Syntax:  "", Reply: "map<bulk,any>",
+	wire: "$6\r\nMEMORY\r\n$5\r\nSTATS\r\n", words: 2,
+}
+
+// MemoryStats returns where the memory is, as untyped values: their names vary
+// by version.
+func MemoryStats() Cmd[map[string]resp3.Value] {
+	c := Cmd[map[string]resp3.Value]{req: Request{spec: &specMEMORYSTATS}, decode: AsValueMap}
+	return c
 }
 
 var specMEMORYUSAGE = Spec{
-	Name: "MEMORY USAGE", Arity: -3, Since: "4.0.0", Group: "server",
+	Name: "MEMORY USAGE", Arity: -3, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Estimates how many bytes a key and its value take, or returns Nil.",
@@ -257,7 +751,8 @@ var specMEMORYUSAGE = Spec{
 // MemoryUsage estimates how many bytes a key and its value take, or returns
 // Nil.
 func MemoryUsage(key string, opts ...SamplesOption) Cmd[int64] {
-	r := Request{spec: &specMEMORYUSAGE}
+	c := Cmd[int64]{req: Request{spec: &specMEMORYUSAGE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -265,11 +760,99 @@ func MemoryUsage(key string, opts ...SamplesOption) Cmd[int64] {
 			r.option(&seen, o.samplesOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
+}
+
+var specMODULELIST = Spec{
+	Name: "MODULE LIST", Arity: 2, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Tells of the modules on the server.",
+	Syntax:  "", Reply: "array<struct{name:bulk,ver:integer,path:bulk,args:array<bulk>}>",
+	wire: "$6\r\nMODULE\r\n$4\r\nLIST\r\n", words: 2,
+}
+
+// ModuleList tells of the modules on the server.
+func ModuleList() Cmd[[]ModuleInfo] {
+	c := Cmd[[]ModuleInfo]{req: Request{spec: &specMODULELIST}, decode: AsModules}
+	return c
+}
+
+var specMODULELOAD = Spec{
+	Name: "MODULE LOAD", Arity: -3, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Loads a module from a file of the server.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nMODULE\r\n$4\r\nLOAD\r\n", words: 2,
+}
+
+var specMODULELOADEX = Spec{
+	Name: "MODULE LOADEX", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin | Secret, Retry: RetryAdmin,
+	Summary: "Loads a module from a file of the server, with settings.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nMODULE\r\n$6\r\nLOADEX\r\n", words: 2,
+}
+
+var specMODULEUNLOAD = Spec{
+	Name: "MODULE UNLOAD", Arity: 3, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Unloads a module.",
+	Syntax:  "", Reply: "OK",
+	wire: "$6\r\nMODULE\r\n$6\r\nUNLOAD\r\n", words: 2,
+}
+
+var specMONITOR = Spec{
+	Name: "MONITOR", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetrySession,
+	Summary: "Has the connection told of all commands that the server runs.",
+	Syntax:  "", Reply: "OK",
+	wire: "$7\r\nMONITOR\r\n", words: 1,
+}
+
+var specPSYNC = Spec{
+	Name: "PSYNC", Arity: -3, Since: "2.8.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetrySession,
+	Summary: "Makes the connection a replica's.",
+	Syntax:  "", Reply: "any",
+	wire: "$5\r\nPSYNC\r\n", words: 1,
+}
+
+var specREPLCONF = Spec{
+	Name: "REPLCONF", Arity: -1, Since: "3.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetrySession,
+	Summary: "Is what replicas send.",
+	Syntax:  "", Reply: "OK",
+	wire: "$8\r\nREPLCONF\r\n", words: 1,
+}
+
+var specREPLICAOF = Spec{
+	Name: "REPLICAOF", Arity: 3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Makes the server a replica of another one.",
+	Syntax:  "host port", Reply: "bulk",
+	wire: "$9\r\nREPLICAOF\r\n", words: 1,
+}
+
+// ReplicaOf makes the server a replica of another one.
+func ReplicaOf(host string, port int64) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specREPLICAOF}, decode: AsString}
+	r := &c.req
+	r.Add(Str(host))
+	r.Add(Int(port))
+	return c
+}
+
+// ReplicaOfNoOne makes the server a primary.
+func ReplicaOfNoOne() Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specREPLICAOF}, decode: AsString}
+	r := &c.req
+	r.Add(Str("NO"))
+	r.Add(Str("ONE"))
+	return c
 }
 
 var specROLE = Spec{
-	Name: "ROLE", Arity: 1, Since: "2.8.12", Group: "server",
+	Name: "ROLE", Arity: 1, Since: "2.8.12", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Tells what the server is in replication.",
 	Syntax:  "", Reply: "['master',integer,array<[bulk,bulk,bulk]>]|['slave',bulk,integer,bulk,integer]|['sentinel',array<bulk>]",
@@ -278,12 +861,42 @@ var specROLE = Spec{
 
 // RoleInfo tells what the server is in replication.
 func RoleInfo() Cmd[Role] {
-	r := Request{spec: &specROLE}
-	return New(r, AsRole)
+	c := Cmd[Role]{req: Request{spec: &specROLE}, decode: AsRole}
+	return c
+}
+
+var specSAVE = Spec{
+	Name: "SAVE", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Saves the data to disk; the server does nothing else meanwhile.",
+	Syntax:  "", Reply: "OK",
+	wire: "$4\r\nSAVE\r\n", words: 1,
+}
+
+// Save saves the data to disk; the server does nothing else meanwhile.
+func Save() Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specSAVE}, decode: AsVoid}
+	return c
+}
+
+var specSHUTDOWN = Spec{
+	Name: "SHUTDOWN", Arity: -1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Ends the server; the connection then ends without a reply.",
+	Syntax:  "", Reply: "OK",
+	wire: "$8\r\nSHUTDOWN\r\n", words: 1,
+}
+
+var specSLAVEOF = Spec{
+	Name: "SLAVEOF", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetryAdmin,
+	Summary: "Is the older form of ReplicaOf.",
+	Syntax:  "", Reply: "OK",
+	wire: "$7\r\nSLAVEOF\r\n", words: 1,
 }
 
 var specSLOWLOGGET = Spec{
-	Name: "SLOWLOG GET", Arity: -2, Since: "2.2.12", Group: "server",
+	Name: "SLOWLOG GET", Arity: -2, Since: "2.2.12", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Returns the newest n entries of the log of slow commands; -1 is all.",
 	Syntax:  "n", Reply: "array<[integer,integer,integer,array<bulk>,bulk,bulk]>",
@@ -293,13 +906,14 @@ var specSLOWLOGGET = Spec{
 // SlowLogGet returns the newest n entries of the log of slow commands; -1 is
 // all.
 func SlowLogGet(n int64) Cmd[[]SlowEntry] {
-	r := Request{spec: &specSLOWLOGGET}
+	c := Cmd[[]SlowEntry]{req: Request{spec: &specSLOWLOGGET}, decode: AsSlowLog}
+	r := &c.req
 	r.Add(Int(n))
-	return New(r, AsSlowLog)
+	return c
 }
 
 var specSLOWLOGLEN = Spec{
-	Name: "SLOWLOG LEN", Arity: 2, Since: "2.2.12", Group: "server",
+	Name: "SLOWLOG LEN", Arity: 2, Since: "2.2.12", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Returns how many entries the log of slow commands has.",
 	Syntax:  "", Reply: "integer",
@@ -308,12 +922,12 @@ var specSLOWLOGLEN = Spec{
 
 // SlowLogLen returns how many entries the log of slow commands has.
 func SlowLogLen() Cmd[int64] {
-	r := Request{spec: &specSLOWLOGLEN}
-	return New(r, AsInt)
+	c := Cmd[int64]{req: Request{spec: &specSLOWLOGLEN}, decode: AsInt}
+	return c
 }
 
 var specSLOWLOGRESET = Spec{
-	Name: "SLOWLOG RESET", Arity: 2, Since: "2.2.12", Group: "server",
+	Name: "SLOWLOG RESET", Arity: 2, Since: "2.2.12", SinceValkey: "7.2.5", Group: "server",
 	Flags: Admin, Retry: RetryAdmin,
 	Summary: "Empties the log of slow commands.",
 	Syntax:  "", Reply: "OK",
@@ -322,12 +936,12 @@ var specSLOWLOGRESET = Spec{
 
 // SlowLogReset empties the log of slow commands.
 func SlowLogReset() Cmd[Void] {
-	r := Request{spec: &specSLOWLOGRESET}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specSLOWLOGRESET}, decode: AsVoid}
+	return c
 }
 
 var specSWAPDB = Spec{
-	Name: "SWAPDB", Arity: 3, Since: "4.0.0", Group: "server",
+	Name: "SWAPDB", Arity: 3, Since: "4.0.0", SinceValkey: "7.2.5", Group: "server",
 	Flags: Write, Retry: RetryUnsafe,
 	Summary: "Exchanges the contents of two databases.",
 	Syntax:  "a b", Reply: "OK",
@@ -336,14 +950,23 @@ var specSWAPDB = Spec{
 
 // SwapDB exchanges the contents of two databases.
 func SwapDB(a, b int64) Cmd[Void] {
-	r := Request{spec: &specSWAPDB}
+	c := Cmd[Void]{req: Request{spec: &specSWAPDB}, decode: AsVoid}
+	r := &c.req
 	r.Add(Int(a))
 	r.Add(Int(b))
-	return New(r, AsVoid)
+	return c
+}
+
+var specSYNC = Spec{
+	Name: "SYNC", Arity: 1, Since: "1.0.0", SinceValkey: "7.2.5", Group: "server",
+	Flags: Admin, Retry: RetrySession,
+	Summary: "Makes the connection an old replica's.",
+	Syntax:  "", Reply: "any",
+	wire: "$4\r\nSYNC\r\n", words: 1,
 }
 
 var specTIME = Spec{
-	Name: "TIME", Arity: 1, Since: "2.6.0", Group: "server",
+	Name: "TIME", Arity: 1, Since: "2.6.0", SinceValkey: "7.2.5", Group: "server",
 	Retry:   RetryRead,
 	Summary: "Returns the server's clock.",
 	Syntax:  "", Reply: "[bulk,bulk]",
@@ -352,6 +975,6 @@ var specTIME = Spec{
 
 // Time returns the server's clock.
 func Time() Cmd[time.Time] {
-	r := Request{spec: &specTIME}
-	return New(r, AsTime)
+	c := Cmd[time.Time]{req: Request{spec: &specTIME}, decode: AsTime}
+	return c
 }

@@ -3,7 +3,7 @@
 package command
 
 var specSADD = Spec{
-	Name: "SADD", Arity: -3, Since: "1.0.0", Group: "set",
+	Name: "SADD", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds members to a set and returns how many are new.",
@@ -13,15 +13,16 @@ var specSADD = Spec{
 
 // SAdd adds members to a set and returns how many are new.
 func SAdd(key string, members ...string) Cmd[int64] {
-	r := Request{spec: &specSADD}
+	c := Cmd[int64]{req: Request{spec: &specSADD}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(members), "members")
 	r.strs(members)
-	return New(r, AsInt)
+	return c
 }
 
 var specSCARD = Spec{
-	Name: "SCARD", Arity: 2, Since: "1.0.0", Group: "set",
+	Name: "SCARD", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many members a set has.",
@@ -31,13 +32,14 @@ var specSCARD = Spec{
 
 // SCard returns how many members a set has.
 func SCard(key string) Cmd[int64] {
-	r := Request{spec: &specSCARD}
+	c := Cmd[int64]{req: Request{spec: &specSCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specSDIFF = Spec{
-	Name: "SDIFF", Arity: -2, Since: "1.0.0", Group: "set",
+	Name: "SDIFF", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Returns the members of the first set that none of the others has.",
@@ -47,14 +49,15 @@ var specSDIFF = Spec{
 
 // SDiff returns the members of the first set that none of the others has.
 func SDiff(keys ...string) Cmd[[]string] {
-	r := Request{spec: &specSDIFF}
+	c := Cmd[[]string]{req: Request{spec: &specSDIFF}, decode: AsStrings}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsStrings)
+	return c
 }
 
 var specSDIFFSTORE = Spec{
-	Name: "SDIFFSTORE", Arity: -3, Since: "1.0.0", Group: "set",
+	Name: "SDIFFSTORE", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Stores what SDiff returns at dest, and returns how many members that are.",
@@ -65,15 +68,16 @@ var specSDIFFSTORE = Spec{
 // SDiffStore stores what SDiff returns at dest, and returns how many members
 // that are.
 func SDiffStore(dest string, keys ...string) Cmd[int64] {
-	r := Request{spec: &specSDIFFSTORE}
+	c := Cmd[int64]{req: Request{spec: &specSDIFFSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specSINTER = Spec{
-	Name: "SINTER", Arity: -2, Since: "1.0.0", Group: "set",
+	Name: "SINTER", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Returns the members that all of the sets have.",
@@ -83,14 +87,15 @@ var specSINTER = Spec{
 
 // SInter returns the members that all of the sets have.
 func SInter(keys ...string) Cmd[[]string] {
-	r := Request{spec: &specSINTER}
+	c := Cmd[[]string]{req: Request{spec: &specSINTER}, decode: AsStrings}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsStrings)
+	return c
 }
 
 var specSINTERCARD = Spec{
-	Name: "SINTERCARD", Arity: -3, Since: "7.0.0", Group: "set",
+	Name: "SINTERCARD", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Returns how many members all of the sets have in common.",
@@ -100,26 +105,28 @@ var specSINTERCARD = Spec{
 
 // SInterCard returns how many members all of the sets have in common.
 func SInterCard(keys ...string) Cmd[int64] {
-	r := Request{spec: &specSINTERCARD}
+	c := Cmd[int64]{req: Request{spec: &specSINTERCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 // SInterCardLimit is SInterCard that stops counting at limit.
 func SInterCardLimit(limit int64, keys ...string) Cmd[int64] {
-	r := Request{spec: &specSINTERCARD}
+	c := Cmd[int64]{req: Request{spec: &specSINTERCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.Add(Str("LIMIT"))
 	r.Add(Int(limit))
-	return New(r, AsInt)
+	return c
 }
 
 var specSINTERSTORE = Spec{
-	Name: "SINTERSTORE", Arity: -3, Since: "1.0.0", Group: "set",
+	Name: "SINTERSTORE", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Stores what SInter returns at dest, and returns how many members that are.",
@@ -130,15 +137,16 @@ var specSINTERSTORE = Spec{
 // SInterStore stores what SInter returns at dest, and returns how many members
 // that are.
 func SInterStore(dest string, keys ...string) Cmd[int64] {
-	r := Request{spec: &specSINTERSTORE}
+	c := Cmd[int64]{req: Request{spec: &specSINTERSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specSISMEMBER = Spec{
-	Name: "SISMEMBER", Arity: 3, Since: "1.0.0", Group: "set",
+	Name: "SISMEMBER", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Reports whether a set has a member.",
@@ -148,14 +156,15 @@ var specSISMEMBER = Spec{
 
 // SIsMember reports whether a set has a member.
 func SIsMember(key, member string) Cmd[bool] {
-	r := Request{spec: &specSISMEMBER}
+	c := Cmd[bool]{req: Request{spec: &specSISMEMBER}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(member))
-	return New(r, AsBool)
+	return c
 }
 
 var specSMEMBERS = Spec{
-	Name: "SMEMBERS", Arity: 2, Since: "1.0.0", Group: "set",
+	Name: "SMEMBERS", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns all members of a set.",
@@ -165,13 +174,14 @@ var specSMEMBERS = Spec{
 
 // SMembers returns all members of a set.
 func SMembers(key string) Cmd[[]string] {
-	r := Request{spec: &specSMEMBERS}
+	c := Cmd[[]string]{req: Request{spec: &specSMEMBERS}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsStrings)
+	return c
 }
 
 var specSMISMEMBER = Spec{
-	Name: "SMISMEMBER", Arity: -3, Since: "6.2.0", Group: "set",
+	Name: "SMISMEMBER", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Reports for each of the members whether a set has it.",
@@ -181,15 +191,16 @@ var specSMISMEMBER = Spec{
 
 // SMIsMember reports for each of the members whether a set has it.
 func SMIsMember(key string, members ...string) Cmd[[]bool] {
-	r := Request{spec: &specSMISMEMBER}
+	c := Cmd[[]bool]{req: Request{spec: &specSMISMEMBER}, decode: AsBools}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(members), "members")
 	r.strs(members)
-	return New(r, AsBools)
+	return c
 }
 
 var specSMOVE = Spec{
-	Name: "SMOVE", Arity: 4, Since: "1.0.0", Group: "set",
+	Name: "SMOVE", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Moves a member to another set and reports whether it was there.",
@@ -199,15 +210,16 @@ var specSMOVE = Spec{
 
 // SMove moves a member to another set and reports whether it was there.
 func SMove(source, dest, member string) Cmd[bool] {
-	r := Request{spec: &specSMOVE}
+	c := Cmd[bool]{req: Request{spec: &specSMOVE}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(source))
 	r.Add(Str(dest))
 	r.Add(Str(member))
-	return New(r, AsBool)
+	return c
 }
 
 var specSPOP = Spec{
-	Name: "SPOP", Arity: -2, Since: "1.0.0", Group: "set",
+	Name: "SPOP", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes a random member and returns it, or Nil.",
@@ -217,21 +229,23 @@ var specSPOP = Spec{
 
 // SPop removes a random member and returns it, or Nil.
 func SPop(key string) Cmd[string] {
-	r := Request{spec: &specSPOP}
+	c := Cmd[string]{req: Request{spec: &specSPOP}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // SPopCount removes up to n random members and returns them.
 func SPopCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specSPOP}
+	c := Cmd[[]string]{req: Request{spec: &specSPOP}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 var specSRANDMEMBER = Spec{
-	Name: "SRANDMEMBER", Arity: -2, Since: "1.0.0", Group: "set",
+	Name: "SRANDMEMBER", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns a random member, or Nil.",
@@ -241,22 +255,24 @@ var specSRANDMEMBER = Spec{
 
 // SRandMember returns a random member, or Nil.
 func SRandMember(key string) Cmd[string] {
-	r := Request{spec: &specSRANDMEMBER}
+	c := Cmd[string]{req: Request{spec: &specSRANDMEMBER}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // SRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func SRandMemberCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specSRANDMEMBER}
+	c := Cmd[[]string]{req: Request{spec: &specSRANDMEMBER}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 var specSREM = Spec{
-	Name: "SREM", Arity: -3, Since: "1.0.0", Group: "set",
+	Name: "SREM", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes members from a set and returns how many there were.",
@@ -266,15 +282,16 @@ var specSREM = Spec{
 
 // SRem removes members from a set and returns how many there were.
 func SRem(key string, members ...string) Cmd[int64] {
-	r := Request{spec: &specSREM}
+	c := Cmd[int64]{req: Request{spec: &specSREM}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(members), "members")
 	r.strs(members)
-	return New(r, AsInt)
+	return c
 }
 
 var specSSCAN = Spec{
-	Name: "SSCAN", Arity: -3, Since: "2.8.0", Group: "set",
+	Name: "SSCAN", Arity: -3, Since: "2.8.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns one step of a walk over the members of a set.",
@@ -284,7 +301,8 @@ var specSSCAN = Spec{
 
 // SScan returns one step of a walk over the members of a set.
 func SScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[ScanResult] {
-	r := Request{spec: &specSSCAN}
+	c := Cmd[ScanResult]{req: Request{spec: &specSSCAN}, decode: AsScan}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Uint(cursor))
 	var seen uint32
@@ -293,11 +311,11 @@ func SScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[ScanResult]
 			r.option(&seen, o.elementScanOption())
 		}
 	}
-	return New(r, AsScan)
+	return c
 }
 
 var specSUNION = Spec{
-	Name: "SUNION", Arity: -2, Since: "1.0.0", Group: "set",
+	Name: "SUNION", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Returns the members that any of the sets has.",
@@ -307,14 +325,15 @@ var specSUNION = Spec{
 
 // SUnion returns the members that any of the sets has.
 func SUnion(keys ...string) Cmd[[]string] {
-	r := Request{spec: &specSUNION}
+	c := Cmd[[]string]{req: Request{spec: &specSUNION}, decode: AsStrings}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsStrings)
+	return c
 }
 
 var specSUNIONSTORE = Spec{
-	Name: "SUNIONSTORE", Arity: -3, Since: "1.0.0", Group: "set",
+	Name: "SUNIONSTORE", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "set",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Stores what SUnion returns at dest, and returns how many members that are.",
@@ -325,9 +344,10 @@ var specSUNIONSTORE = Spec{
 // SUnionStore stores what SUnion returns at dest, and returns how many members
 // that are.
 func SUnionStore(dest string, keys ...string) Cmd[int64] {
-	r := Request{spec: &specSUNIONSTORE}
+	c := Cmd[int64]{req: Request{spec: &specSUNIONSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }

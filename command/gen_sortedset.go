@@ -5,7 +5,7 @@ package command
 import "time"
 
 var specBZMPOP = Spec{
-	Name: "BZMPOP", Arity: -5, Since: "7.0.0", Group: "sortedset",
+	Name: "BZMPOP", Arity: -5, Since: "7.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Blocking | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2},
 	Summary: "Is ZMPopMin that waits for a member for up to timeout; 0 waits without end.",
@@ -17,7 +17,8 @@ var specBZMPOP = Spec{
 // BZMPopMin is ZMPopMin that waits for a member for up to timeout; 0 waits
 // without end.
 func BZMPopMin(timeout time.Duration, keys []string, opts ...PopOption) Cmd[PoppedZ] {
-	r := Request{spec: &specBZMPOP}
+	c := Cmd[PoppedZ]{req: Request{spec: &specBZMPOP}, decode: AsPoppedZ}
+	r := &c.req
 	r.timeout(timeout)
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
@@ -29,13 +30,14 @@ func BZMPopMin(timeout time.Duration, keys []string, opts ...PopOption) Cmd[Popp
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPoppedZ)
+	return c
 }
 
 // BZMPopMax is ZMPopMax that waits for a member for up to timeout; 0 waits
 // without end.
 func BZMPopMax(timeout time.Duration, keys []string, opts ...PopOption) Cmd[PoppedZ] {
-	r := Request{spec: &specBZMPOP}
+	c := Cmd[PoppedZ]{req: Request{spec: &specBZMPOP}, decode: AsPoppedZ}
+	r := &c.req
 	r.timeout(timeout)
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
@@ -47,11 +49,11 @@ func BZMPopMax(timeout time.Duration, keys []string, opts ...PopOption) Cmd[Popp
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPoppedZ)
+	return c
 }
 
 var specBZPOPMAX = Spec{
-	Name: "BZPOPMAX", Arity: -3, Since: "5.0.0", Group: "sortedset",
+	Name: "BZPOPMAX", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -2, Step: 1},
 	Summary: "Is BZPopMin at the other end.",
@@ -62,15 +64,16 @@ var specBZPOPMAX = Spec{
 
 // BZPopMax is BZPopMin at the other end.
 func BZPopMax(timeout time.Duration, keys ...string) Cmd[PoppedZ] {
-	r := Request{spec: &specBZPOPMAX}
+	c := Cmd[PoppedZ]{req: Request{spec: &specBZPOPMAX}, decode: AsPoppedZ}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.timeout(timeout)
-	return New(r, AsPoppedZ)
+	return c
 }
 
 var specBZPOPMIN = Spec{
-	Name: "BZPOPMIN", Arity: -3, Since: "5.0.0", Group: "sortedset",
+	Name: "BZPOPMIN", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Blocking, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -2, Step: 1},
 	Summary: "Removes the member with the lowest score from the first sorted set that has one, or returns Nil after timeout; 0 waits without end.",
@@ -82,15 +85,16 @@ var specBZPOPMIN = Spec{
 // BZPopMin removes the member with the lowest score from the first sorted set
 // that has one, or returns Nil after timeout; 0 waits without end.
 func BZPopMin(timeout time.Duration, keys ...string) Cmd[PoppedZ] {
-	r := Request{spec: &specBZPOPMIN}
+	c := Cmd[PoppedZ]{req: Request{spec: &specBZPOPMIN}, decode: AsPoppedZ}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.timeout(timeout)
-	return New(r, AsPoppedZ)
+	return c
 }
 
 var specZADD = Spec{
-	Name: "ZADD", Arity: -4, Since: "1.2.0", Group: "sortedset",
+	Name: "ZADD", Arity: -4, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sets the scores of members and returns how many are new (with CH: new or changed).",
@@ -102,7 +106,8 @@ var specZADD = Spec{
 // ZAdd sets the scores of members and returns how many are new (with CH: new or
 // changed).
 func ZAdd(key string, members []Z, opts ...ZAddOption) Cmd[int64] {
-	r := Request{spec: &specZADD}
+	c := Cmd[int64]{req: Request{spec: &specZADD}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -112,13 +117,14 @@ func ZAdd(key string, members []Z, opts ...ZAddOption) Cmd[int64] {
 	}
 	r.need(len(members), "members")
 	r.scored(members)
-	return New(r, AsInt)
+	return c
 }
 
 // ZAddIncr adds to the score of a member and returns it, or Nil when a
 // condition kept it from doing so.
 func ZAddIncr(key string, increment float64, member string, opts ...ZAddIncrOption) Cmd[float64] {
-	r := Request{spec: &specZADD, risky: true}
+	c := Cmd[float64]{req: Request{spec: &specZADD, risky: true}, decode: AsFloat}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -129,11 +135,11 @@ func ZAddIncr(key string, increment float64, member string, opts ...ZAddIncrOpti
 	r.Add(Str("INCR"))
 	r.Add(Float(increment))
 	r.Add(Str(member))
-	return New(r, AsFloat)
+	return c
 }
 
 var specZCARD = Spec{
-	Name: "ZCARD", Arity: 2, Since: "1.2.0", Group: "sortedset",
+	Name: "ZCARD", Arity: 2, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many members a sorted set has.",
@@ -143,13 +149,14 @@ var specZCARD = Spec{
 
 // ZCard returns how many members a sorted set has.
 func ZCard(key string) Cmd[int64] {
-	r := Request{spec: &specZCARD}
+	c := Cmd[int64]{req: Request{spec: &specZCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specZCOUNT = Spec{
-	Name: "ZCOUNT", Arity: 4, Since: "2.0.0", Group: "sortedset",
+	Name: "ZCOUNT", Arity: 4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many members have a score from min to max, such as \"(1\" and \"+inf\".",
@@ -160,15 +167,16 @@ var specZCOUNT = Spec{
 // ZCount returns how many members have a score from min to max, such as "(1"
 // and "+inf".
 func ZCount(key, min, max string) Cmd[int64] {
-	r := Request{spec: &specZCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specZCOUNT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
-	return New(r, AsInt)
+	return c
 }
 
 var specZDIFF = Spec{
-	Name: "ZDIFF", Arity: -3, Since: "6.2.0", Group: "sortedset",
+	Name: "ZDIFF", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Returns the members of the first sorted set that none of the others has.",
@@ -179,25 +187,27 @@ var specZDIFF = Spec{
 // ZDiff returns the members of the first sorted set that none of the others
 // has.
 func ZDiff(keys ...string) Cmd[[]string] {
-	r := Request{spec: &specZDIFF}
+	c := Cmd[[]string]{req: Request{spec: &specZDIFF}, decode: AsStrings}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsStrings)
+	return c
 }
 
 // ZDiffWithScores is ZDiff with the scores.
 func ZDiffWithScores(keys ...string) Cmd[[]Z] {
-	r := Request{spec: &specZDIFF}
+	c := Cmd[[]Z]{req: Request{spec: &specZDIFF}, decode: AsZs}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 var specZDIFFSTORE = Spec{
-	Name: "ZDIFFSTORE", Arity: -4, Since: "6.2.0", Group: "sortedset",
+	Name: "ZDIFFSTORE", Arity: -4, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2, Dest: 1},
 	Summary: "Stores what ZDiff returns at dest, with the scores, and returns how many members that are.",
@@ -208,16 +218,17 @@ var specZDIFFSTORE = Spec{
 // ZDiffStore stores what ZDiff returns at dest, with the scores, and returns
 // how many members that are.
 func ZDiffStore(dest string, keys ...string) Cmd[int64] {
-	r := Request{spec: &specZDIFFSTORE}
+	c := Cmd[int64]{req: Request{spec: &specZDIFFSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 var specZINCRBY = Spec{
-	Name: "ZINCRBY", Arity: 4, Since: "1.2.0", Group: "sortedset",
+	Name: "ZINCRBY", Arity: 4, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds to the score of a member and returns it.",
@@ -227,15 +238,16 @@ var specZINCRBY = Spec{
 
 // ZIncrBy adds to the score of a member and returns it.
 func ZIncrBy(key string, increment float64, member string) Cmd[float64] {
-	r := Request{spec: &specZINCRBY}
+	c := Cmd[float64]{req: Request{spec: &specZINCRBY}, decode: AsFloat}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Float(increment))
 	r.Add(Str(member))
-	return New(r, AsFloat)
+	return c
 }
 
 var specZINTER = Spec{
-	Name: "ZINTER", Arity: -3, Since: "6.2.0", Group: "sortedset",
+	Name: "ZINTER", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Returns the members that all of the sorted sets have.",
@@ -245,7 +257,8 @@ var specZINTER = Spec{
 
 // ZInter returns the members that all of the sorted sets have.
 func ZInter(keys []string, opts ...ZAggregateOption) Cmd[[]string] {
-	r := Request{spec: &specZINTER}
+	c := Cmd[[]string]{req: Request{spec: &specZINTER}, decode: AsStrings}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -255,12 +268,13 @@ func ZInter(keys []string, opts ...ZAggregateOption) Cmd[[]string] {
 			r.option(&seen, o.zAggregateOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 // ZInterWithScores is ZInter with the scores.
 func ZInterWithScores(keys []string, opts ...ZAggregateOption) Cmd[[]Z] {
-	r := Request{spec: &specZINTER}
+	c := Cmd[[]Z]{req: Request{spec: &specZINTER}, decode: AsZs}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -271,11 +285,11 @@ func ZInterWithScores(keys []string, opts ...ZAggregateOption) Cmd[[]Z] {
 		}
 	}
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 var specZINTERCARD = Spec{
-	Name: "ZINTERCARD", Arity: -3, Since: "7.0.0", Group: "sortedset",
+	Name: "ZINTERCARD", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Returns how many members all of the sorted sets have in common.",
@@ -285,26 +299,28 @@ var specZINTERCARD = Spec{
 
 // ZInterCard returns how many members all of the sorted sets have in common.
 func ZInterCard(keys ...string) Cmd[int64] {
-	r := Request{spec: &specZINTERCARD}
+	c := Cmd[int64]{req: Request{spec: &specZINTERCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsInt)
+	return c
 }
 
 // ZInterCardLimit is ZInterCard that stops counting at limit.
 func ZInterCardLimit(limit int64, keys ...string) Cmd[int64] {
-	r := Request{spec: &specZINTERCARD}
+	c := Cmd[int64]{req: Request{spec: &specZINTERCARD}, decode: AsInt}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
 	r.Add(Str("LIMIT"))
 	r.Add(Int(limit))
-	return New(r, AsInt)
+	return c
 }
 
 var specZINTERSTORE = Spec{
-	Name: "ZINTERSTORE", Arity: -4, Since: "2.0.0", Group: "sortedset",
+	Name: "ZINTERSTORE", Arity: -4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2, Dest: 1},
 	Summary: "Stores what ZInter returns at dest, with the scores, and returns how many members that are.",
@@ -315,7 +331,8 @@ var specZINTERSTORE = Spec{
 // ZInterStore stores what ZInter returns at dest, with the scores, and returns
 // how many members that are.
 func ZInterStore(dest string, keys []string, opts ...ZAggregateOption) Cmd[int64] {
-	r := Request{spec: &specZINTERSTORE}
+	c := Cmd[int64]{req: Request{spec: &specZINTERSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
@@ -326,11 +343,11 @@ func ZInterStore(dest string, keys []string, opts ...ZAggregateOption) Cmd[int64
 			r.option(&seen, o.zAggregateOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
 }
 
 var specZLEXCOUNT = Spec{
-	Name: "ZLEXCOUNT", Arity: 4, Since: "2.8.9", Group: "sortedset",
+	Name: "ZLEXCOUNT", Arity: 4, Since: "2.8.9", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many members lie from min to max in byte order, such as \"[a\" and \"+\", all scores being equal.",
@@ -341,15 +358,16 @@ var specZLEXCOUNT = Spec{
 // ZLexCount returns how many members lie from min to max in byte order, such as
 // "[a" and "+", all scores being equal.
 func ZLexCount(key, min, max string) Cmd[int64] {
-	r := Request{spec: &specZLEXCOUNT}
+	c := Cmd[int64]{req: Request{spec: &specZLEXCOUNT}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
-	return New(r, AsInt)
+	return c
 }
 
 var specZMPOP = Spec{
-	Name: "ZMPOP", Arity: -4, Since: "7.0.0", Group: "sortedset",
+	Name: "ZMPOP", Arity: -4, Since: "7.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Removes the members with the lowest scores, one or COUNT, from the first sorted set that has any, or returns Nil.",
@@ -360,7 +378,8 @@ var specZMPOP = Spec{
 // ZMPopMin removes the members with the lowest scores, one or COUNT, from the
 // first sorted set that has any, or returns Nil.
 func ZMPopMin(keys []string, opts ...PopOption) Cmd[PoppedZ] {
-	r := Request{spec: &specZMPOP}
+	c := Cmd[PoppedZ]{req: Request{spec: &specZMPOP}, decode: AsPoppedZ}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -371,12 +390,13 @@ func ZMPopMin(keys []string, opts ...PopOption) Cmd[PoppedZ] {
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPoppedZ)
+	return c
 }
 
 // ZMPopMax is ZMPopMin for the highest scores.
 func ZMPopMax(keys []string, opts ...PopOption) Cmd[PoppedZ] {
-	r := Request{spec: &specZMPOP}
+	c := Cmd[PoppedZ]{req: Request{spec: &specZMPOP}, decode: AsPoppedZ}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -387,11 +407,11 @@ func ZMPopMax(keys []string, opts ...PopOption) Cmd[PoppedZ] {
 			r.option(&seen, o.popOption())
 		}
 	}
-	return New(r, AsPoppedZ)
+	return c
 }
 
 var specZMSCORE = Spec{
-	Name: "ZMSCORE", Arity: -3, Since: "6.2.0", Group: "sortedset",
+	Name: "ZMSCORE", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the scores of members, in their order.",
@@ -401,15 +421,16 @@ var specZMSCORE = Spec{
 
 // ZMScore returns the scores of members, in their order.
 func ZMScore(key string, members ...string) Cmd[[]Optional[float64]] {
-	r := Request{spec: &specZMSCORE}
+	c := Cmd[[]Optional[float64]]{req: Request{spec: &specZMSCORE}, decode: AsOptionalFloats}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(members), "members")
 	r.strs(members)
-	return New(r, AsOptionalFloats)
+	return c
 }
 
 var specZPOPMAX = Spec{
-	Name: "ZPOPMAX", Arity: -2, Since: "5.0.0", Group: "sortedset",
+	Name: "ZPOPMAX", Arity: -2, Since: "5.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes the member with the highest score and returns it, or Nil.",
@@ -419,22 +440,24 @@ var specZPOPMAX = Spec{
 
 // ZPopMax removes the member with the highest score and returns it, or Nil.
 func ZPopMax(key string) Cmd[Z] {
-	r := Request{spec: &specZPOPMAX}
+	c := Cmd[Z]{req: Request{spec: &specZPOPMAX}, decode: AsZ}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsZ)
+	return c
 }
 
 // ZPopMaxCount removes up to n members with the highest scores and returns
 // them, the highest first.
 func ZPopMaxCount(key string, n int64) Cmd[[]Z] {
-	r := Request{spec: &specZPOPMAX}
+	c := Cmd[[]Z]{req: Request{spec: &specZPOPMAX}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsZs)
+	return c
 }
 
 var specZPOPMIN = Spec{
-	Name: "ZPOPMIN", Arity: -2, Since: "5.0.0", Group: "sortedset",
+	Name: "ZPOPMIN", Arity: -2, Since: "5.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes the member with the lowest score and returns it, or Nil.",
@@ -444,22 +467,24 @@ var specZPOPMIN = Spec{
 
 // ZPopMin removes the member with the lowest score and returns it, or Nil.
 func ZPopMin(key string) Cmd[Z] {
-	r := Request{spec: &specZPOPMIN}
+	c := Cmd[Z]{req: Request{spec: &specZPOPMIN}, decode: AsZ}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsZ)
+	return c
 }
 
 // ZPopMinCount removes up to n members with the lowest scores and returns them,
 // the lowest first.
 func ZPopMinCount(key string, n int64) Cmd[[]Z] {
-	r := Request{spec: &specZPOPMIN}
+	c := Cmd[[]Z]{req: Request{spec: &specZPOPMIN}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsZs)
+	return c
 }
 
 var specZRANDMEMBER = Spec{
-	Name: "ZRANDMEMBER", Arity: -2, Since: "6.2.0", Group: "sortedset",
+	Name: "ZRANDMEMBER", Arity: -2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns a random member, or Nil.",
@@ -469,31 +494,34 @@ var specZRANDMEMBER = Spec{
 
 // ZRandMember returns a random member, or Nil.
 func ZRandMember(key string) Cmd[string] {
-	r := Request{spec: &specZRANDMEMBER}
+	c := Cmd[string]{req: Request{spec: &specZRANDMEMBER}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // ZRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func ZRandMemberCount(key string, n int64) Cmd[[]string] {
-	r := Request{spec: &specZRANDMEMBER}
+	c := Cmd[[]string]{req: Request{spec: &specZRANDMEMBER}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRandMemberWithScores is ZRandMemberCount with the scores.
 func ZRandMemberWithScores(key string, n int64) Cmd[[]Z] {
-	r := Request{spec: &specZRANDMEMBER}
+	c := Cmd[[]Z]{req: Request{spec: &specZRANDMEMBER}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 var specZRANGE = Spec{
-	Name: "ZRANGE", Arity: -4, Since: "1.2.0", Group: "sortedset",
+	Name: "ZRANGE", Arity: -4, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the members from rank start to stop, both included, lowest score first; negative ranks count from the end.",
@@ -504,48 +532,53 @@ var specZRANGE = Spec{
 // ZRange returns the members from rank start to stop, both included, lowest
 // score first; negative ranks count from the end.
 func ZRange(key string, start, stop int64) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRangeWithScores is ZRange with the scores.
 func ZRangeWithScores(key string, start, stop int64) Cmd[[]Z] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]Z]{req: Request{spec: &specZRANGE}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 // ZRevRange is ZRange from the highest score down.
 func ZRevRange(key string, start, stop int64) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
 	r.Add(Str("REV"))
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRevRangeWithScores is ZRevRange with the scores.
 func ZRevRangeWithScores(key string, start, stop int64) Cmd[[]Z] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]Z]{req: Request{spec: &specZRANGE}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
 	r.Add(Str("REV"))
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 // ZRangeByScore returns the members with a score from min to max, such as "(1"
 // and "+inf", lowest first.
 func ZRangeByScore(key, min, max string, opts ...ZLimitOption) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
@@ -556,12 +589,13 @@ func ZRangeByScore(key, min, max string, opts ...ZLimitOption) Cmd[[]string] {
 			r.option(&seen, o.zLimitOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRangeByScoreWithScores is ZRangeByScore with the scores.
 func ZRangeByScoreWithScores(key, min, max string, opts ...ZLimitOption) Cmd[[]Z] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]Z]{req: Request{spec: &specZRANGE}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
@@ -573,13 +607,14 @@ func ZRangeByScoreWithScores(key, min, max string, opts ...ZLimitOption) Cmd[[]Z
 		}
 	}
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 // ZRevRangeByScore returns the members with a score from max down to min,
 // highest first.
 func ZRevRangeByScore(key, max, min string, opts ...ZLimitOption) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(max))
 	r.Add(Str(min))
@@ -591,12 +626,13 @@ func ZRevRangeByScore(key, max, min string, opts ...ZLimitOption) Cmd[[]string] 
 			r.option(&seen, o.zLimitOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRevRangeByScoreWithScores is ZRevRangeByScore with the scores.
 func ZRevRangeByScoreWithScores(key, max, min string, opts ...ZLimitOption) Cmd[[]Z] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]Z]{req: Request{spec: &specZRANGE}, decode: AsZs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(max))
 	r.Add(Str(min))
@@ -609,13 +645,14 @@ func ZRevRangeByScoreWithScores(key, max, min string, opts ...ZLimitOption) Cmd[
 		}
 	}
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 // ZRangeByLex returns the members from min to max in byte order, such as "[a"
 // and "+", all scores being equal.
 func ZRangeByLex(key, min, max string, opts ...ZLimitOption) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
@@ -626,12 +663,13 @@ func ZRangeByLex(key, min, max string, opts ...ZLimitOption) Cmd[[]string] {
 			r.option(&seen, o.zLimitOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 // ZRevRangeByLex is ZRangeByLex from max down to min.
 func ZRevRangeByLex(key, max, min string, opts ...ZLimitOption) Cmd[[]string] {
-	r := Request{spec: &specZRANGE}
+	c := Cmd[[]string]{req: Request{spec: &specZRANGE}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(max))
 	r.Add(Str(min))
@@ -643,11 +681,11 @@ func ZRevRangeByLex(key, max, min string, opts ...ZLimitOption) Cmd[[]string] {
 			r.option(&seen, o.zLimitOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 var specZRANGEBYLEX = Spec{
-	Name: "ZRANGEBYLEX", Arity: -4, Since: "2.8.9", Group: "sortedset",
+	Name: "ZRANGEBYLEX", Arity: -4, Since: "2.8.9", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ZRangeByLex was before ZRANGE learnt BYLEX.",
@@ -656,7 +694,7 @@ var specZRANGEBYLEX = Spec{
 }
 
 var specZRANGEBYSCORE = Spec{
-	Name: "ZRANGEBYSCORE", Arity: -4, Since: "1.0.5", Group: "sortedset",
+	Name: "ZRANGEBYSCORE", Arity: -4, Since: "1.0.5", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ZRangeByScore was before ZRANGE learnt BYSCORE.",
@@ -665,7 +703,7 @@ var specZRANGEBYSCORE = Spec{
 }
 
 var specZRANGESTORE = Spec{
-	Name: "ZRANGESTORE", Arity: -5, Since: "6.2.0", Group: "sortedset",
+	Name: "ZRANGESTORE", Arity: -5, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Stores what ZRange of source returns at dest, with the scores, and returns how many members that are.",
@@ -676,18 +714,20 @@ var specZRANGESTORE = Spec{
 // ZRangeStore stores what ZRange of source returns at dest, with the scores,
 // and returns how many members that are.
 func ZRangeStore(dest, source string, start, stop int64) Cmd[int64] {
-	r := Request{spec: &specZRANGESTORE}
+	c := Cmd[int64]{req: Request{spec: &specZRANGESTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.Add(Str(source))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsInt)
+	return c
 }
 
 // ZRangeStoreByScore stores what ZRangeByScore of source returns at dest, with
 // the scores, and returns how many members that are.
 func ZRangeStoreByScore(dest, source, min, max string, opts ...ZLimitOption) Cmd[int64] {
-	r := Request{spec: &specZRANGESTORE}
+	c := Cmd[int64]{req: Request{spec: &specZRANGESTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.Add(Str(source))
 	r.Add(Str(min))
@@ -699,11 +739,63 @@ func ZRangeStoreByScore(dest, source, min, max string, opts ...ZLimitOption) Cmd
 			r.option(&seen, o.zLimitOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
+}
+
+// ZRangeStoreByLex stores what ZRangeByLex of source returns at dest, with the
+// scores, and returns how many members that are.
+func ZRangeStoreByLex(dest, source, min, max string, opts ...ZLimitOption) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specZRANGESTORE}, decode: AsInt}
+	r := &c.req
+	r.Add(Str(dest))
+	r.Add(Str(source))
+	r.Add(Str(min))
+	r.Add(Str(max))
+	r.Add(Str("BYLEX"))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.zLimitOption())
+		}
+	}
+	return c
+}
+
+// ZRevRangeStore stores what ZRevRange of source returns at dest, with the
+// scores, and returns how many members that are.
+func ZRevRangeStore(dest, source string, start, stop int64) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specZRANGESTORE}, decode: AsInt}
+	r := &c.req
+	r.Add(Str(dest))
+	r.Add(Str(source))
+	r.Add(Int(start))
+	r.Add(Int(stop))
+	r.Add(Str("REV"))
+	return c
+}
+
+// ZRevRangeStoreByScore stores what ZRevRangeByScore of source returns at dest,
+// with the scores, and returns how many members that are.
+func ZRevRangeStoreByScore(dest, source, max, min string, opts ...ZLimitOption) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specZRANGESTORE}, decode: AsInt}
+	r := &c.req
+	r.Add(Str(dest))
+	r.Add(Str(source))
+	r.Add(Str(max))
+	r.Add(Str(min))
+	r.Add(Str("BYSCORE"))
+	r.Add(Str("REV"))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.zLimitOption())
+		}
+	}
+	return c
 }
 
 var specZRANK = Spec{
-	Name: "ZRANK", Arity: -3, Since: "2.0.0", Group: "sortedset",
+	Name: "ZRANK", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the place of a member, from 0 for the lowest score, or Nil.",
@@ -713,14 +805,25 @@ var specZRANK = Spec{
 
 // ZRank returns the place of a member, from 0 for the lowest score, or Nil.
 func ZRank(key, member string) Cmd[int64] {
-	r := Request{spec: &specZRANK}
+	c := Cmd[int64]{req: Request{spec: &specZRANK}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(member))
-	return New(r, AsInt)
+	return c
+}
+
+// ZRankWithScore is ZRank with the score (Redis 7.2).
+func ZRankWithScore(key, member string) Cmd[Rank] {
+	c := Cmd[Rank]{req: Request{spec: &specZRANK}, decode: AsRank}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str(member))
+	r.Add(Str("WITHSCORE"))
+	return c
 }
 
 var specZREM = Spec{
-	Name: "ZREM", Arity: -3, Since: "1.2.0", Group: "sortedset",
+	Name: "ZREM", Arity: -3, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes members and returns how many there were.",
@@ -730,15 +833,16 @@ var specZREM = Spec{
 
 // ZRem removes members and returns how many there were.
 func ZRem(key string, members ...string) Cmd[int64] {
-	r := Request{spec: &specZREM}
+	c := Cmd[int64]{req: Request{spec: &specZREM}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(members), "members")
 	r.strs(members)
-	return New(r, AsInt)
+	return c
 }
 
 var specZREMRANGEBYLEX = Spec{
-	Name: "ZREMRANGEBYLEX", Arity: 4, Since: "2.8.9", Group: "sortedset",
+	Name: "ZREMRANGEBYLEX", Arity: 4, Since: "2.8.9", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes what ZRangeByLex returns, and returns how many members that were.",
@@ -749,15 +853,16 @@ var specZREMRANGEBYLEX = Spec{
 // ZRemRangeByLex removes what ZRangeByLex returns, and returns how many members
 // that were.
 func ZRemRangeByLex(key, min, max string) Cmd[int64] {
-	r := Request{spec: &specZREMRANGEBYLEX}
+	c := Cmd[int64]{req: Request{spec: &specZREMRANGEBYLEX}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
-	return New(r, AsInt)
+	return c
 }
 
 var specZREMRANGEBYRANK = Spec{
-	Name: "ZREMRANGEBYRANK", Arity: 4, Since: "2.0.0", Group: "sortedset",
+	Name: "ZREMRANGEBYRANK", Arity: 4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes what ZRange returns, and returns how many members that were.",
@@ -768,15 +873,16 @@ var specZREMRANGEBYRANK = Spec{
 // ZRemRangeByRank removes what ZRange returns, and returns how many members
 // that were.
 func ZRemRangeByRank(key string, start, stop int64) Cmd[int64] {
-	r := Request{spec: &specZREMRANGEBYRANK}
+	c := Cmd[int64]{req: Request{spec: &specZREMRANGEBYRANK}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsInt)
+	return c
 }
 
 var specZREMRANGEBYSCORE = Spec{
-	Name: "ZREMRANGEBYSCORE", Arity: 4, Since: "1.2.0", Group: "sortedset",
+	Name: "ZREMRANGEBYSCORE", Arity: 4, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes what ZRangeByScore returns, and returns how many members that were.",
@@ -787,15 +893,16 @@ var specZREMRANGEBYSCORE = Spec{
 // ZRemRangeByScore removes what ZRangeByScore returns, and returns how many
 // members that were.
 func ZRemRangeByScore(key, min, max string) Cmd[int64] {
-	r := Request{spec: &specZREMRANGEBYSCORE}
+	c := Cmd[int64]{req: Request{spec: &specZREMRANGEBYSCORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(min))
 	r.Add(Str(max))
-	return New(r, AsInt)
+	return c
 }
 
 var specZREVRANGE = Spec{
-	Name: "ZREVRANGE", Arity: -4, Since: "1.2.0", Group: "sortedset",
+	Name: "ZREVRANGE", Arity: -4, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ZRevRange was before ZRANGE learnt REV.",
@@ -804,7 +911,7 @@ var specZREVRANGE = Spec{
 }
 
 var specZREVRANGEBYLEX = Spec{
-	Name: "ZREVRANGEBYLEX", Arity: -4, Since: "2.8.9", Group: "sortedset",
+	Name: "ZREVRANGEBYLEX", Arity: -4, Since: "2.8.9", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ZRevRangeByLex was before ZRANGE learnt BYLEX.",
@@ -813,7 +920,7 @@ var specZREVRANGEBYLEX = Spec{
 }
 
 var specZREVRANGEBYSCORE = Spec{
-	Name: "ZREVRANGEBYSCORE", Arity: -4, Since: "2.2.0", Group: "sortedset",
+	Name: "ZREVRANGEBYSCORE", Arity: -4, Since: "2.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is what ZRevRangeByScore was before ZRANGE learnt BYSCORE.",
@@ -822,7 +929,7 @@ var specZREVRANGEBYSCORE = Spec{
 }
 
 var specZREVRANK = Spec{
-	Name: "ZREVRANK", Arity: -3, Since: "2.0.0", Group: "sortedset",
+	Name: "ZREVRANK", Arity: -3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the place of a member, from 0 for the highest score, or Nil.",
@@ -832,14 +939,25 @@ var specZREVRANK = Spec{
 
 // ZRevRank returns the place of a member, from 0 for the highest score, or Nil.
 func ZRevRank(key, member string) Cmd[int64] {
-	r := Request{spec: &specZREVRANK}
+	c := Cmd[int64]{req: Request{spec: &specZREVRANK}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(member))
-	return New(r, AsInt)
+	return c
+}
+
+// ZRevRankWithScore is ZRevRank with the score (Redis 7.2).
+func ZRevRankWithScore(key, member string) Cmd[Rank] {
+	c := Cmd[Rank]{req: Request{spec: &specZREVRANK}, decode: AsRank}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str(member))
+	r.Add(Str("WITHSCORE"))
+	return c
 }
 
 var specZSCAN = Spec{
-	Name: "ZSCAN", Arity: -3, Since: "2.8.0", Group: "sortedset",
+	Name: "ZSCAN", Arity: -3, Since: "2.8.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns one step of a walk over the members of a sorted set.",
@@ -849,7 +967,8 @@ var specZSCAN = Spec{
 
 // ZScan returns one step of a walk over the members of a sorted set.
 func ZScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[ZScanResult] {
-	r := Request{spec: &specZSCAN}
+	c := Cmd[ZScanResult]{req: Request{spec: &specZSCAN}, decode: AsZScan}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Uint(cursor))
 	var seen uint32
@@ -858,11 +977,11 @@ func ZScan(key string, cursor uint64, opts ...ElementScanOption) Cmd[ZScanResult
 			r.option(&seen, o.elementScanOption())
 		}
 	}
-	return New(r, AsZScan)
+	return c
 }
 
 var specZSCORE = Spec{
-	Name: "ZSCORE", Arity: 3, Since: "1.2.0", Group: "sortedset",
+	Name: "ZSCORE", Arity: 3, Since: "1.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the score of a member, or Nil.",
@@ -872,14 +991,15 @@ var specZSCORE = Spec{
 
 // ZScore returns the score of a member, or Nil.
 func ZScore(key, member string) Cmd[float64] {
-	r := Request{spec: &specZSCORE}
+	c := Cmd[float64]{req: Request{spec: &specZSCORE}, decode: AsFloat}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(member))
-	return New(r, AsFloat)
+	return c
 }
 
 var specZUNION = Spec{
-	Name: "ZUNION", Arity: -3, Since: "6.2.0", Group: "sortedset",
+	Name: "ZUNION", Arity: -3, Since: "6.2.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: ReadOnly | Cacheable | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Step: 1, NumKeys: 1},
 	Summary: "Returns the members that any of the sorted sets has.",
@@ -889,7 +1009,8 @@ var specZUNION = Spec{
 
 // ZUnion returns the members that any of the sorted sets has.
 func ZUnion(keys []string, opts ...ZAggregateOption) Cmd[[]string] {
-	r := Request{spec: &specZUNION}
+	c := Cmd[[]string]{req: Request{spec: &specZUNION}, decode: AsStrings}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -899,12 +1020,13 @@ func ZUnion(keys []string, opts ...ZAggregateOption) Cmd[[]string] {
 			r.option(&seen, o.zAggregateOption())
 		}
 	}
-	return New(r, AsStrings)
+	return c
 }
 
 // ZUnionWithScores is ZUnion with the scores.
 func ZUnionWithScores(keys []string, opts ...ZAggregateOption) Cmd[[]Z] {
-	r := Request{spec: &specZUNION}
+	c := Cmd[[]Z]{req: Request{spec: &specZUNION}, decode: AsZs}
+	r := &c.req
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
 	r.strs(keys)
@@ -915,11 +1037,11 @@ func ZUnionWithScores(keys []string, opts ...ZAggregateOption) Cmd[[]Z] {
 		}
 	}
 	r.Add(Str("WITHSCORES"))
-	return New(r, AsZs)
+	return c
 }
 
 var specZUNIONSTORE = Spec{
-	Name: "ZUNIONSTORE", Arity: -4, Since: "2.0.0", Group: "sortedset",
+	Name: "ZUNIONSTORE", Arity: -4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "sortedset",
 	Flags: Write | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 3, Step: 1, NumKeys: 2, Dest: 1},
 	Summary: "Stores what ZUnion returns at dest, with the scores, and returns how many members that are.",
@@ -930,7 +1052,8 @@ var specZUNIONSTORE = Spec{
 // ZUnionStore stores what ZUnion returns at dest, with the scores, and returns
 // how many members that are.
 func ZUnionStore(dest string, keys []string, opts ...ZAggregateOption) Cmd[int64] {
-	r := Request{spec: &specZUNIONSTORE}
+	c := Cmd[int64]{req: Request{spec: &specZUNIONSTORE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(dest))
 	r.Add(Int(int64(len(keys))))
 	r.need(len(keys), "keys")
@@ -941,5 +1064,5 @@ func ZUnionStore(dest string, keys []string, opts ...ZAggregateOption) Cmd[int64
 			r.option(&seen, o.zAggregateOption())
 		}
 	}
-	return New(r, AsInt)
+	return c
 }

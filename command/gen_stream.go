@@ -9,7 +9,7 @@ import (
 )
 
 var specXACK = Spec{
-	Name: "XACK", Arity: -4, Since: "5.0.0", Group: "stream",
+	Name: "XACK", Arity: -4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Acknowledges entries for a group and returns how many were pending.",
@@ -19,26 +19,57 @@ var specXACK = Spec{
 
 // XAck acknowledges entries for a group and returns how many were pending.
 func XAck(key, group string, ids ...string) Cmd[int64] {
-	r := Request{spec: &specXACK}
+	c := Cmd[int64]{req: Request{spec: &specXACK}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.need(len(ids), "ids")
 	r.strs(ids)
-	return New(r, AsInt)
+	return c
+}
+
+var specXACKDEL = Spec{
+	Name: "XACKDEL", Arity: -6, Since: "8.2.0", SinceValkey: "", Group: "stream",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Acknowledges entries for a group, removes them from the stream, and returns what became of each.",
+	Syntax:  "key group [KEEPREF] [DELREF] [ACKED] IDS numids ids...", Reply: "array<integer>",
+	wire: "$7\r\nXACKDEL\r\n", words: 1,
+}
+
+// XAckDel acknowledges entries for a group, removes them from the stream, and
+// returns what became of each.
+func XAckDel(key, group string, ids []string, opts ...XRefOption) Cmd[[]EntryRemoval] {
+	c := Cmd[[]EntryRemoval]{req: Request{spec: &specXACKDEL}, decode: AsRemovals}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str(group))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.xRefOption())
+		}
+	}
+	r.Add(Str("IDS"))
+	r.Add(Int(int64(len(ids))))
+	r.need(len(ids), "ids")
+	r.strs(ids)
+	return c
 }
 
 var specXADD = Spec{
-	Name: "XADD", Arity: -5, Since: "5.0.0", Group: "stream",
+	Name: "XADD", Arity: -5, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds an entry and returns its ID; id \"*\" lets the server choose.",
-	Syntax:  "key [NOMKSTREAM] [MAXLEN n] [MAXLEN ~ n] [MINID id] [MINID ~ id] id fields...", Reply: "bulk|null",
+	Syntax:  "key [NOMKSTREAM] [KEEPREF] [DELREF] [ACKED] [MAXLEN n] [MAXLEN ~ n] [MINID id] [MINID ~ id] [LIMIT n] id fields...", Reply: "bulk|null",
 	wire: "$4\r\nXADD\r\n", words: 1,
 }
 
 // XAdd adds an entry and returns its ID; id "*" lets the server choose.
 func XAdd(key, id string, fields []Pair, opts ...XAddOption) Cmd[string] {
-	r := Request{spec: &specXADD}
+	c := Cmd[string]{req: Request{spec: &specXADD}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -49,11 +80,11 @@ func XAdd(key, id string, fields []Pair, opts ...XAddOption) Cmd[string] {
 	r.Add(Str(id))
 	r.need(len(fields), "fields")
 	r.pairs(fields)
-	return New(r, AsString)
+	return c
 }
 
 var specXAUTOCLAIM = Spec{
-	Name: "XAUTOCLAIM", Arity: -6, Since: "6.2.0", Group: "stream",
+	Name: "XAUTOCLAIM", Arity: -6, Since: "6.2.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Makes entries that were pending for minIdle the consumer's, one step from start (\"0-0\") on.",
@@ -64,7 +95,8 @@ var specXAUTOCLAIM = Spec{
 // XAutoClaim makes entries that were pending for minIdle the consumer's, one
 // step from start ("0-0") on.
 func XAutoClaim(key, group, consumer string, minIdle time.Duration, start string, opts ...CountOption) Cmd[Claimed] {
-	r := Request{spec: &specXAUTOCLAIM}
+	c := Cmd[Claimed]{req: Request{spec: &specXAUTOCLAIM}, decode: AsClaimed}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
@@ -76,13 +108,14 @@ func XAutoClaim(key, group, consumer string, minIdle time.Duration, start string
 			r.option(&seen, o.countOption())
 		}
 	}
-	return New(r, AsClaimed)
+	return c
 }
 
 // XAutoClaimJustID is XAutoClaim without the contents; it does not count as a
 // delivery.
 func XAutoClaimJustID(key, group, consumer string, minIdle time.Duration, start string, opts ...CountOption) Cmd[ClaimedIDs] {
-	r := Request{spec: &specXAUTOCLAIM}
+	c := Cmd[ClaimedIDs]{req: Request{spec: &specXAUTOCLAIM}, decode: AsClaimedIDs}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
@@ -95,11 +128,11 @@ func XAutoClaimJustID(key, group, consumer string, minIdle time.Duration, start 
 		}
 	}
 	r.Add(Str("JUSTID"))
-	return New(r, AsClaimedIDs)
+	return c
 }
 
 var specXCLAIM = Spec{
-	Name: "XCLAIM", Arity: -6, Since: "5.0.0", Group: "stream",
+	Name: "XCLAIM", Arity: -6, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Makes entries that were pending for minIdle the consumer's and returns them.",
@@ -110,7 +143,8 @@ var specXCLAIM = Spec{
 // XClaim makes entries that were pending for minIdle the consumer's and returns
 // them.
 func XClaim(key, group, consumer string, minIdle time.Duration, ids []string, opts ...XClaimOption) Cmd[[]Entry] {
-	r := Request{spec: &specXCLAIM}
+	c := Cmd[[]Entry]{req: Request{spec: &specXCLAIM}, decode: AsEntries}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
@@ -123,13 +157,14 @@ func XClaim(key, group, consumer string, minIdle time.Duration, ids []string, op
 			r.option(&seen, o.xClaimOption())
 		}
 	}
-	return New(r, AsEntries)
+	return c
 }
 
 // XClaimJustID is XClaim that returns the IDs only; it does not count as a
 // delivery.
 func XClaimJustID(key, group, consumer string, minIdle time.Duration, ids []string, opts ...XClaimOption) Cmd[[]string] {
-	r := Request{spec: &specXCLAIM}
+	c := Cmd[[]string]{req: Request{spec: &specXCLAIM}, decode: AsStrings}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
@@ -143,11 +178,11 @@ func XClaimJustID(key, group, consumer string, minIdle time.Duration, ids []stri
 		}
 	}
 	r.Add(Str("JUSTID"))
-	return New(r, AsStrings)
+	return c
 }
 
 var specXDEL = Spec{
-	Name: "XDEL", Arity: -3, Since: "5.0.0", Group: "stream",
+	Name: "XDEL", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Deletes entries and returns how many there were.",
@@ -157,15 +192,44 @@ var specXDEL = Spec{
 
 // XDel deletes entries and returns how many there were.
 func XDel(key string, ids ...string) Cmd[int64] {
-	r := Request{spec: &specXDEL}
+	c := Cmd[int64]{req: Request{spec: &specXDEL}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.need(len(ids), "ids")
 	r.strs(ids)
-	return New(r, AsInt)
+	return c
+}
+
+var specXDELEX = Spec{
+	Name: "XDELEX", Arity: -5, Since: "8.2.0", SinceValkey: "", Group: "stream",
+	Flags: Write, Retry: RetryState,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Removes entries as the option says of what groups note of them, and returns what became of each.",
+	Syntax:  "key [KEEPREF] [DELREF] [ACKED] IDS numids ids...", Reply: "array<integer>",
+	wire: "$6\r\nXDELEX\r\n", words: 1,
+}
+
+// XDelEx removes entries as the option says of what groups note of them, and
+// returns what became of each.
+func XDelEx(key string, ids []string, opts ...XRefOption) Cmd[[]EntryRemoval] {
+	c := Cmd[[]EntryRemoval]{req: Request{spec: &specXDELEX}, decode: AsRemovals}
+	r := &c.req
+	r.Add(Str(key))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.xRefOption())
+		}
+	}
+	r.Add(Str("IDS"))
+	r.Add(Int(int64(len(ids))))
+	r.need(len(ids), "ids")
+	r.strs(ids)
+	return c
 }
 
 var specXGROUPCREATE = Spec{
-	Name: "XGROUP CREATE", Arity: -5, Since: "5.0.0", Group: "stream",
+	Name: "XGROUP CREATE", Arity: -5, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Makes a group that reads after id; \"$\" is the end.",
@@ -175,7 +239,8 @@ var specXGROUPCREATE = Spec{
 
 // XGroupCreate makes a group that reads after id; "$" is the end.
 func XGroupCreate(key, group, id string, opts ...XGroupOption) Cmd[Void] {
-	r := Request{spec: &specXGROUPCREATE}
+	c := Cmd[Void]{req: Request{spec: &specXGROUPCREATE}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(id))
@@ -185,11 +250,11 @@ func XGroupCreate(key, group, id string, opts ...XGroupOption) Cmd[Void] {
 			r.option(&seen, o.xGroupOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 var specXGROUPCREATECONSUMER = Spec{
-	Name: "XGROUP CREATECONSUMER", Arity: 5, Since: "6.2.0", Group: "stream",
+	Name: "XGROUP CREATECONSUMER", Arity: 5, Since: "6.2.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Makes a consumer and reports whether it is new.",
@@ -199,15 +264,16 @@ var specXGROUPCREATECONSUMER = Spec{
 
 // XGroupCreateConsumer makes a consumer and reports whether it is new.
 func XGroupCreateConsumer(key, group, consumer string) Cmd[bool] {
-	r := Request{spec: &specXGROUPCREATECONSUMER}
+	c := Cmd[bool]{req: Request{spec: &specXGROUPCREATECONSUMER}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
-	return New(r, AsBool)
+	return c
 }
 
 var specXGROUPDELCONSUMER = Spec{
-	Name: "XGROUP DELCONSUMER", Arity: 5, Since: "5.0.0", Group: "stream",
+	Name: "XGROUP DELCONSUMER", Arity: 5, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Removes a consumer and returns how many entries it had pending: they are pending no more.",
@@ -218,15 +284,16 @@ var specXGROUPDELCONSUMER = Spec{
 // XGroupDelConsumer removes a consumer and returns how many entries it had
 // pending: they are pending no more.
 func XGroupDelConsumer(key, group, consumer string) Cmd[int64] {
-	r := Request{spec: &specXGROUPDELCONSUMER}
+	c := Cmd[int64]{req: Request{spec: &specXGROUPDELCONSUMER}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
-	return New(r, AsInt)
+	return c
 }
 
 var specXGROUPDESTROY = Spec{
-	Name: "XGROUP DESTROY", Arity: 4, Since: "5.0.0", Group: "stream",
+	Name: "XGROUP DESTROY", Arity: 4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Removes a group with all it knows, and reports whether there was one.",
@@ -237,14 +304,15 @@ var specXGROUPDESTROY = Spec{
 // XGroupDestroy removes a group with all it knows, and reports whether there
 // was one.
 func XGroupDestroy(key, group string) Cmd[bool] {
-	r := Request{spec: &specXGROUPDESTROY}
+	c := Cmd[bool]{req: Request{spec: &specXGROUPDESTROY}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
-	return New(r, AsBool)
+	return c
 }
 
 var specXGROUPSETID = Spec{
-	Name: "XGROUP SETID", Arity: -5, Since: "5.0.0", Group: "stream",
+	Name: "XGROUP SETID", Arity: -5, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Makes the group read after id.",
@@ -254,7 +322,8 @@ var specXGROUPSETID = Spec{
 
 // XGroupSetID makes the group read after id.
 func XGroupSetID(key, group, id string, opts ...XGroupSetIDOption) Cmd[Void] {
-	r := Request{spec: &specXGROUPSETID}
+	c := Cmd[Void]{req: Request{spec: &specXGROUPSETID}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	r.Add(Str(id))
@@ -264,11 +333,11 @@ func XGroupSetID(key, group, id string, opts ...XGroupSetIDOption) Cmd[Void] {
 			r.option(&seen, o.xGroupSetIDOption())
 		}
 	}
-	return New(r, AsVoid)
+	return c
 }
 
 var specXINFOCONSUMERS = Spec{
-	Name: "XINFO CONSUMERS", Arity: 4, Since: "5.0.0", Group: "stream",
+	Name: "XINFO CONSUMERS", Arity: 4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Tells of the consumers of a group.",
@@ -278,14 +347,15 @@ var specXINFOCONSUMERS = Spec{
 
 // XInfoConsumers tells of the consumers of a group.
 func XInfoConsumers(key, group string) Cmd[[]ConsumerInfo] {
-	r := Request{spec: &specXINFOCONSUMERS}
+	c := Cmd[[]ConsumerInfo]{req: Request{spec: &specXINFOCONSUMERS}, decode: AsConsumers}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
-	return New(r, AsConsumers)
+	return c
 }
 
 var specXINFOGROUPS = Spec{
-	Name: "XINFO GROUPS", Arity: 3, Since: "5.0.0", Group: "stream",
+	Name: "XINFO GROUPS", Arity: 3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Tells of the groups of a stream.",
@@ -295,13 +365,14 @@ var specXINFOGROUPS = Spec{
 
 // XInfoGroups tells of the groups of a stream.
 func XInfoGroups(key string) Cmd[[]GroupInfo] {
-	r := Request{spec: &specXINFOGROUPS}
+	c := Cmd[[]GroupInfo]{req: Request{spec: &specXINFOGROUPS}, decode: AsGroups}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsGroups)
+	return c
 }
 
 var specXINFOSTREAM = Spec{
-	Name: "XINFO STREAM", Arity: -3, Since: "5.0.0", Group: "stream",
+	Name: "XINFO STREAM", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 2, Last: 2, Step: 1},
 	Summary: "Tells of a stream as a whole.",
@@ -311,15 +382,17 @@ var specXINFOSTREAM = Spec{
 
 // XInfoStream tells of a stream as a whole.
 func XInfoStream(key string) Cmd[StreamInfo] {
-	r := Request{spec: &specXINFOSTREAM}
+	c := Cmd[StreamInfo]{req: Request{spec: &specXINFOSTREAM}, decode: AsStreamInfo}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsStreamInfo)
+	return c
 }
 
 // XInfoStreamFull tells of a stream, its entries, groups and consumers, as an
 // untyped value.
 func XInfoStreamFull(key string, opts ...CountOption) Cmd[resp3.Value] {
-	r := Request{spec: &specXINFOSTREAM}
+	c := Cmd[resp3.Value]{req: Request{spec: &specXINFOSTREAM}, decode: AsValue}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str("FULL"))
 	var seen uint32
@@ -328,11 +401,11 @@ func XInfoStreamFull(key string, opts ...CountOption) Cmd[resp3.Value] {
 			r.option(&seen, o.countOption())
 		}
 	}
-	return New(r, AsValue)
+	return c
 }
 
 var specXLEN = Spec{
-	Name: "XLEN", Arity: 2, Since: "5.0.0", Group: "stream",
+	Name: "XLEN", Arity: 2, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns how many entries a stream has.",
@@ -342,13 +415,14 @@ var specXLEN = Spec{
 
 // XLen returns how many entries a stream has.
 func XLen(key string) Cmd[int64] {
-	r := Request{spec: &specXLEN}
+	c := Cmd[int64]{req: Request{spec: &specXLEN}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specXPENDING = Spec{
-	Name: "XPENDING", Arity: -3, Since: "5.0.0", Group: "stream",
+	Name: "XPENDING", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sums up what a group was delivered and did not acknowledge.",
@@ -358,15 +432,17 @@ var specXPENDING = Spec{
 
 // XPending sums up what a group was delivered and did not acknowledge.
 func XPending(key, group string) Cmd[PendingSummary] {
-	r := Request{spec: &specXPENDING}
+	c := Cmd[PendingSummary]{req: Request{spec: &specXPENDING}, decode: AsPending}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
-	return New(r, AsPending)
+	return c
 }
 
 // XPendingRange returns up to n unacknowledged entries from start to end.
 func XPendingRange(key, group, start, end string, n int64, opts ...XPendingOption) Cmd[[]PendingEntry] {
-	r := Request{spec: &specXPENDING}
+	c := Cmd[[]PendingEntry]{req: Request{spec: &specXPENDING}, decode: AsPendingEntries}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	var seen uint32
@@ -378,12 +454,13 @@ func XPendingRange(key, group, start, end string, n int64, opts ...XPendingOptio
 	r.Add(Str(start))
 	r.Add(Str(end))
 	r.Add(Int(n))
-	return New(r, AsPendingEntries)
+	return c
 }
 
 // XPendingOf is XPendingRange for one consumer.
 func XPendingOf(key, group, start, end string, n int64, consumer string, opts ...XPendingOption) Cmd[[]PendingEntry] {
-	r := Request{spec: &specXPENDING}
+	c := Cmd[[]PendingEntry]{req: Request{spec: &specXPENDING}, decode: AsPendingEntries}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(group))
 	var seen uint32
@@ -396,11 +473,11 @@ func XPendingOf(key, group, start, end string, n int64, consumer string, opts ..
 	r.Add(Str(end))
 	r.Add(Int(n))
 	r.Add(Str(consumer))
-	return New(r, AsPendingEntries)
+	return c
 }
 
 var specXRANGE = Spec{
-	Name: "XRANGE", Arity: -4, Since: "5.0.0", Group: "stream",
+	Name: "XRANGE", Arity: -4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the entries from start to end, both included; \"-\" and \"+\" are the ends.",
@@ -411,7 +488,8 @@ var specXRANGE = Spec{
 // XRange returns the entries from start to end, both included; "-" and "+" are
 // the ends.
 func XRange(key, start, end string, opts ...CountOption) Cmd[[]Entry] {
-	r := Request{spec: &specXRANGE}
+	c := Cmd[[]Entry]{req: Request{spec: &specXRANGE}, decode: AsEntries}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(start))
 	r.Add(Str(end))
@@ -421,11 +499,11 @@ func XRange(key, start, end string, opts ...CountOption) Cmd[[]Entry] {
 			r.option(&seen, o.countOption())
 		}
 	}
-	return New(r, AsEntries)
+	return c
 }
 
 var specXREAD = Spec{
-	Name: "XREAD", Arity: -4, Since: "5.0.0", Group: "stream",
+	Name: "XREAD", Arity: -4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly | Blocking | Movable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Step: 1, Keyword: "STREAMS"},
 	Summary: "Returns the entries after the IDs given, of streams that have some; none is an empty result.",
@@ -437,7 +515,8 @@ var specXREAD = Spec{
 // XRead returns the entries after the IDs given, of streams that have some;
 // none is an empty result.
 func XRead(streams []From, opts ...XReadOption) Cmd[[]Stream] {
-	r := Request{spec: &specXREAD}
+	c := Cmd[[]Stream]{req: Request{spec: &specXREAD}, decode: AsStreams}
+	r := &c.req
 	var seen uint32
 	for _, o := range opts {
 		if r.given(o != nil) {
@@ -447,11 +526,11 @@ func XRead(streams []From, opts ...XReadOption) Cmd[[]Stream] {
 	r.Add(Str("STREAMS"))
 	r.need(len(streams), "streams")
 	r.streams(streams)
-	return New(r, AsStreams)
+	return c
 }
 
 var specXREADGROUP = Spec{
-	Name: "XREADGROUP", Arity: -7, Since: "5.0.0", Group: "stream",
+	Name: "XREADGROUP", Arity: -7, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write | Blocking | Movable, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 4, Step: 1, Keyword: "STREAMS"},
 	Summary: "Delivers entries to a consumer of a group: new ones for the ID \">\", its own pending ones after any other ID.",
@@ -463,7 +542,8 @@ var specXREADGROUP = Spec{
 // XReadGroup delivers entries to a consumer of a group: new ones for the ID
 // ">", its own pending ones after any other ID.
 func XReadGroup(group, consumer string, streams []From, opts ...XReadGroupOption) Cmd[[]Stream] {
-	r := Request{spec: &specXREADGROUP}
+	c := Cmd[[]Stream]{req: Request{spec: &specXREADGROUP}, decode: AsStreams}
+	r := &c.req
 	r.Add(Str("GROUP"))
 	r.Add(Str(group))
 	r.Add(Str(consumer))
@@ -476,11 +556,11 @@ func XReadGroup(group, consumer string, streams []From, opts ...XReadGroupOption
 	r.Add(Str("STREAMS"))
 	r.need(len(streams), "streams")
 	r.streams(streams)
-	return New(r, AsStreams)
+	return c
 }
 
 var specXREVRANGE = Spec{
-	Name: "XREVRANGE", Arity: -4, Since: "5.0.0", Group: "stream",
+	Name: "XREVRANGE", Arity: -4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the entries from end down to start, both included.",
@@ -490,7 +570,8 @@ var specXREVRANGE = Spec{
 
 // XRevRange returns the entries from end down to start, both included.
 func XRevRange(key, end, start string, opts ...CountOption) Cmd[[]Entry] {
-	r := Request{spec: &specXREVRANGE}
+	c := Cmd[[]Entry]{req: Request{spec: &specXREVRANGE}, decode: AsEntries}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(end))
 	r.Add(Str(start))
@@ -500,42 +581,56 @@ func XRevRange(key, end, start string, opts ...CountOption) Cmd[[]Entry] {
 			r.option(&seen, o.countOption())
 		}
 	}
-	return New(r, AsEntries)
+	return c
 }
 
 var specXSETID = Spec{
-	Name: "XSETID", Arity: -3, Since: "5.0.0", Group: "stream",
+	Name: "XSETID", Arity: -3, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Sets the last ID of a stream.",
-	Syntax:  "key id", Reply: "OK",
+	Syntax:  "key id [ENTRIESADDED n] [MAXDELETEDID id]", Reply: "OK",
 	wire: "$6\r\nXSETID\r\n", words: 1,
 }
 
 // XSetID sets the last ID of a stream.
-func XSetID(key, id string) Cmd[Void] {
-	r := Request{spec: &specXSETID}
+func XSetID(key, id string, opts ...XSetIDOption) Cmd[Void] {
+	c := Cmd[Void]{req: Request{spec: &specXSETID}, decode: AsVoid}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(id))
-	return New(r, AsVoid)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.xSetIDOption())
+		}
+	}
+	return c
 }
 
 var specXTRIM = Spec{
-	Name: "XTRIM", Arity: -4, Since: "5.0.0", Group: "stream",
+	Name: "XTRIM", Arity: -4, Since: "5.0.0", SinceValkey: "7.2.5", Group: "stream",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Removes old entries and returns how many.",
-	Syntax:  "key [MAXLEN n] [MAXLEN ~ n] [MINID id] [MINID ~ id]", Reply: "integer",
+	Syntax:  "key <MAXLEN n|MAXLEN ~ n|MINID id|MINID ~ id> [LIMIT n] [KEEPREF] [DELREF] [ACKED]", Reply: "integer",
 	wire: "$5\r\nXTRIM\r\n", words: 1,
 }
 
 // XTrim removes old entries and returns how many.
-func XTrim(key string, opt XTrimOption) Cmd[int64] {
-	r := Request{spec: &specXTRIM}
+func XTrim(key string, opt XTrimOption, opts ...XTrimLimit) Cmd[int64] {
+	c := Cmd[int64]{req: Request{spec: &specXTRIM}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	if r.given(opt != nil) {
 		var seen uint32
 		r.option(&seen, opt.xTrimOption())
 	}
-	return New(r, AsInt)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.xTrimLimit())
+		}
+	}
+	return c
 }

@@ -3,7 +3,7 @@
 package command
 
 var specAPPEND = Spec{
-	Name: "APPEND", Arity: 3, Since: "2.0.0", Group: "string",
+	Name: "APPEND", Arity: 3, Since: "2.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds value to the end of the string at key and returns the new length.",
@@ -13,14 +13,15 @@ var specAPPEND = Spec{
 
 // Append adds value to the end of the string at key and returns the new length.
 func Append(key, value string) Cmd[int64] {
-	r := Request{spec: &specAPPEND}
+	c := Cmd[int64]{req: Request{spec: &specAPPEND}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
-	return New(r, AsInt)
+	return c
 }
 
 var specDECR = Spec{
-	Name: "DECR", Arity: 2, Since: "1.0.0", Group: "string",
+	Name: "DECR", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Takes one from the number at key and returns the result.",
@@ -30,13 +31,14 @@ var specDECR = Spec{
 
 // Decr takes one from the number at key and returns the result.
 func Decr(key string) Cmd[int64] {
-	r := Request{spec: &specDECR}
+	c := Cmd[int64]{req: Request{spec: &specDECR}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specDECRBY = Spec{
-	Name: "DECRBY", Arity: 3, Since: "1.0.0", Group: "string",
+	Name: "DECRBY", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Takes n from the number at key and returns the result.",
@@ -46,14 +48,74 @@ var specDECRBY = Spec{
 
 // DecrBy takes n from the number at key and returns the result.
 func DecrBy(key string, n int64) Cmd[int64] {
-	r := Request{spec: &specDECRBY}
+	c := Cmd[int64]{req: Request{spec: &specDECRBY}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsInt)
+	return c
+}
+
+var specDELEX = Spec{
+	Name: "DELEX", Arity: -2, Since: "8.4.0", SinceValkey: "9.2.0", Group: "string",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Deletes the string at key if the condition holds, and reports whether it did. Valkey knows IFEQ and IFNE only.",
+	Syntax:  "key <IFEQ value|IFNE value|IFDEQ digest|IFDNE digest>", Reply: "integer{0,1}",
+	wire: "$5\r\nDELEX\r\n", words: 1,
+}
+
+// DelEx deletes the string at key if the condition holds, and reports whether
+// it did. Valkey knows IFEQ and IFNE only.
+func DelEx(key string, opt DelExOption) Cmd[bool] {
+	c := Cmd[bool]{req: Request{spec: &specDELEX}, decode: AsBool}
+	r := &c.req
+	r.Add(Str(key))
+	if r.given(opt != nil) {
+		var seen uint32
+		r.option(&seen, opt.delExOption())
+	}
+	return c
+}
+
+var specDELIFEQ = Spec{
+	Name: "DELIFEQ", Arity: 3, Since: "", SinceValkey: "9.0.0", Group: "string",
+	Flags: Write, Retry: RetryUnsafe,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Deletes the string at key if it equals value, and reports whether it did.",
+	Syntax:  "key value", Reply: "integer{0,1}",
+	wire: "$7\r\nDELIFEQ\r\n", words: 1,
+}
+
+// DelIfEq deletes the string at key if it equals value, and reports whether it
+// did.
+func DelIfEq(key, value string) Cmd[bool] {
+	c := Cmd[bool]{req: Request{spec: &specDELIFEQ}, decode: AsBool}
+	r := &c.req
+	r.Add(Str(key))
+	r.Add(Str(value))
+	return c
+}
+
+var specDIGEST = Spec{
+	Name: "DIGEST", Arity: 2, Since: "8.4.0", SinceValkey: "", Group: "string",
+	Flags: ReadOnly | Cacheable, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Returns the XXH3 digest of the string at key as 16 hex digits, or Nil. IFDEQ and IFDNE take it.",
+	Syntax:  "key", Reply: "bulk|null",
+	wire: "$6\r\nDIGEST\r\n", words: 1,
+}
+
+// Digest returns the XXH3 digest of the string at key as 16 hex digits, or Nil.
+// IFDEQ and IFDNE take it.
+func Digest(key string) Cmd[string] {
+	c := Cmd[string]{req: Request{spec: &specDIGEST}, decode: AsString}
+	r := &c.req
+	r.Add(Str(key))
+	return c
 }
 
 var specGET = Spec{
-	Name: "GET", Arity: 2, Since: "1.0.0", Group: "string",
+	Name: "GET", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the string at key, or Nil when there is none.",
@@ -63,20 +125,22 @@ var specGET = Spec{
 
 // Get returns the string at key, or Nil when there is none.
 func Get(key string) Cmd[string] {
-	r := Request{spec: &specGET}
+	c := Cmd[string]{req: Request{spec: &specGET}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // GetBytes is Get for bytes.
 func GetBytes(key string) Cmd[[]byte] {
-	r := Request{spec: &specGET}
+	c := Cmd[[]byte]{req: Request{spec: &specGET}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBytes)
+	return c
 }
 
 var specGETDEL = Spec{
-	Name: "GETDEL", Arity: 2, Since: "6.2.0", Group: "string",
+	Name: "GETDEL", Arity: 2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the string at key and deletes the key, or returns Nil.",
@@ -86,20 +150,22 @@ var specGETDEL = Spec{
 
 // GetDel returns the string at key and deletes the key, or returns Nil.
 func GetDel(key string) Cmd[string] {
-	r := Request{spec: &specGETDEL}
+	c := Cmd[string]{req: Request{spec: &specGETDEL}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsString)
+	return c
 }
 
 // GetDelBytes is GetDel for bytes.
 func GetDelBytes(key string) Cmd[[]byte] {
-	r := Request{spec: &specGETDEL}
+	c := Cmd[[]byte]{req: Request{spec: &specGETDEL}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsBytes)
+	return c
 }
 
 var specGETEX = Spec{
-	Name: "GETEX", Arity: -2, Since: "6.2.0", Group: "string",
+	Name: "GETEX", Arity: -2, Since: "6.2.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the string at key, or Nil, and sets or removes its time to live.",
@@ -110,7 +176,8 @@ var specGETEX = Spec{
 // GetEx returns the string at key, or Nil, and sets or removes its time to
 // live.
 func GetEx(key string, opts ...GetExOption) Cmd[string] {
-	r := Request{spec: &specGETEX}
+	c := Cmd[string]{req: Request{spec: &specGETEX}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -118,12 +185,13 @@ func GetEx(key string, opts ...GetExOption) Cmd[string] {
 			r.option(&seen, o.getExOption())
 		}
 	}
-	return New(r, AsString)
+	return c
 }
 
 // GetExBytes is GetEx for bytes.
 func GetExBytes(key string, opts ...GetExOption) Cmd[[]byte] {
-	r := Request{spec: &specGETEX}
+	c := Cmd[[]byte]{req: Request{spec: &specGETEX}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
 	var seen uint32
 	for _, o := range opts {
@@ -131,11 +199,11 @@ func GetExBytes(key string, opts ...GetExOption) Cmd[[]byte] {
 			r.option(&seen, o.getExOption())
 		}
 	}
-	return New(r, AsBytes)
+	return c
 }
 
 var specGETRANGE = Spec{
-	Name: "GETRANGE", Arity: 4, Since: "2.4.0", Group: "string",
+	Name: "GETRANGE", Arity: 4, Since: "2.4.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the bytes from start to stop, both included; negative ones count from the end.",
@@ -146,15 +214,16 @@ var specGETRANGE = Spec{
 // GetRange returns the bytes from start to stop, both included; negative ones
 // count from the end.
 func GetRange(key string, start, stop int64) Cmd[string] {
-	r := Request{spec: &specGETRANGE}
+	c := Cmd[string]{req: Request{spec: &specGETRANGE}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(start))
 	r.Add(Int(stop))
-	return New(r, AsString)
+	return c
 }
 
 var specGETSET = Spec{
-	Name: "GETSET", Arity: 3, Since: "1.0.0", Group: "string",
+	Name: "GETSET", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is the older form of SetGet.",
@@ -163,7 +232,7 @@ var specGETSET = Spec{
 }
 
 var specINCR = Spec{
-	Name: "INCR", Arity: 2, Since: "1.0.0", Group: "string",
+	Name: "INCR", Arity: 2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds one to the number at key and returns the result.",
@@ -173,13 +242,14 @@ var specINCR = Spec{
 
 // Incr adds one to the number at key and returns the result.
 func Incr(key string) Cmd[int64] {
-	r := Request{spec: &specINCR}
+	c := Cmd[int64]{req: Request{spec: &specINCR}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
 }
 
 var specINCRBY = Spec{
-	Name: "INCRBY", Arity: 3, Since: "1.0.0", Group: "string",
+	Name: "INCRBY", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds n to the number at key and returns the result.",
@@ -189,14 +259,15 @@ var specINCRBY = Spec{
 
 // IncrBy adds n to the number at key and returns the result.
 func IncrBy(key string, n int64) Cmd[int64] {
-	r := Request{spec: &specINCRBY}
+	c := Cmd[int64]{req: Request{spec: &specINCRBY}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(n))
-	return New(r, AsInt)
+	return c
 }
 
 var specINCRBYFLOAT = Spec{
-	Name: "INCRBYFLOAT", Arity: 3, Since: "2.6.0", Group: "string",
+	Name: "INCRBYFLOAT", Arity: 3, Since: "2.6.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Adds x to the number at key and returns the result.",
@@ -206,14 +277,15 @@ var specINCRBYFLOAT = Spec{
 
 // IncrByFloat adds x to the number at key and returns the result.
 func IncrByFloat(key string, x float64) Cmd[float64] {
-	r := Request{spec: &specINCRBYFLOAT}
+	c := Cmd[float64]{req: Request{spec: &specINCRBYFLOAT}, decode: AsFloat}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Float(x))
-	return New(r, AsFloat)
+	return c
 }
 
 var specLCS = Spec{
-	Name: "LCS", Arity: -3, Since: "7.0.0", Group: "string",
+	Name: "LCS", Arity: -3, Since: "7.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 2, Step: 1},
 	Summary: "Returns the longest common subsequence of two strings.",
@@ -223,23 +295,43 @@ var specLCS = Spec{
 
 // LCS returns the longest common subsequence of two strings.
 func LCS(key1, key2 string) Cmd[string] {
-	r := Request{spec: &specLCS}
+	c := Cmd[string]{req: Request{spec: &specLCS}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key1))
 	r.Add(Str(key2))
-	return New(r, AsString)
+	return c
 }
 
 // LCSLen returns the length of the longest common subsequence of two strings.
 func LCSLen(key1, key2 string) Cmd[int64] {
-	r := Request{spec: &specLCS}
+	c := Cmd[int64]{req: Request{spec: &specLCS}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key1))
 	r.Add(Str(key2))
 	r.Add(Str("LEN"))
-	return New(r, AsInt)
+	return c
+}
+
+// LCSMatches returns where the longest common subsequence of two strings lies
+// in each of them.
+func LCSMatches(key1, key2 string, opts ...LCSOption) Cmd[Common] {
+	c := Cmd[Common]{req: Request{spec: &specLCS}, decode: AsCommon}
+	r := &c.req
+	r.Add(Str(key1))
+	r.Add(Str(key2))
+	r.Add(Str("IDX"))
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.lCSOption())
+		}
+	}
+	r.Add(Str("WITHMATCHLEN"))
+	return c
 }
 
 var specMGET = Spec{
-	Name: "MGET", Arity: -2, Since: "1.0.0", Group: "string",
+	Name: "MGET", Arity: -2, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Returns the strings at keys, in their order.",
@@ -249,14 +341,15 @@ var specMGET = Spec{
 
 // MGet returns the strings at keys, in their order.
 func MGet(keys ...string) Cmd[[]Optional[string]] {
-	r := Request{spec: &specMGET}
+	c := Cmd[[]Optional[string]]{req: Request{spec: &specMGET}, decode: AsOptionalStrings}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsOptionalStrings)
+	return c
 }
 
 var specMSET = Spec{
-	Name: "MSET", Arity: -3, Since: "1.0.1", Group: "string",
+	Name: "MSET", Arity: -3, Since: "1.0.1", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 2},
 	Summary: "Stores several keys at once.",
@@ -266,14 +359,42 @@ var specMSET = Spec{
 
 // MSet stores several keys at once.
 func MSet(pairs ...Pair) Cmd[Void] {
-	r := Request{spec: &specMSET}
+	c := Cmd[Void]{req: Request{spec: &specMSET}, decode: AsVoid}
+	r := &c.req
 	r.need(len(pairs), "pairs")
 	r.pairs(pairs)
-	return New(r, AsVoid)
+	return c
+}
+
+var specMSETEX = Spec{
+	Name: "MSETEX", Arity: -4, Since: "8.4.0", SinceValkey: "9.1.0", Group: "string",
+	Flags: Write | Movable, Retry: RetryState,
+	Keys:    KeySpec{First: 2, Step: 2, NumKeys: 1},
+	Summary: "Stores several keys with one time to live, all or none: with NX none if any exists, with XX none if any does not.",
+	Syntax:  "numpairs pairs... [NX] [XX] [EX d] [EXAT t] [KEEPTTL]", Reply: "integer{0,1}",
+	wire: "$6\r\nMSETEX\r\n", words: 1,
+	unless: []string{"NX", "XX"},
+}
+
+// MSetEx stores several keys with one time to live, all or none: with NX none
+// if any exists, with XX none if any does not.
+func MSetEx(pairs []Pair, opts ...MSetExOption) Cmd[bool] {
+	c := Cmd[bool]{req: Request{spec: &specMSETEX}, decode: AsBool}
+	r := &c.req
+	r.Add(Int(int64(len(pairs))))
+	r.need(len(pairs), "pairs")
+	r.pairs(pairs)
+	var seen uint32
+	for _, o := range opts {
+		if r.given(o != nil) {
+			r.option(&seen, o.mSetExOption())
+		}
+	}
+	return c
 }
 
 var specMSETNX = Spec{
-	Name: "MSETNX", Arity: -3, Since: "1.0.1", Group: "string",
+	Name: "MSETNX", Arity: -3, Since: "1.0.1", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 2},
 	Summary: "Stores several keys, all or none: none if any of them exists.",
@@ -283,14 +404,15 @@ var specMSETNX = Spec{
 
 // MSetNX stores several keys, all or none: none if any of them exists.
 func MSetNX(pairs ...Pair) Cmd[bool] {
-	r := Request{spec: &specMSETNX}
+	c := Cmd[bool]{req: Request{spec: &specMSETNX}, decode: AsBool}
+	r := &c.req
 	r.need(len(pairs), "pairs")
 	r.pairs(pairs)
-	return New(r, AsBool)
+	return c
 }
 
 var specPSETEX = Spec{
-	Name: "PSETEX", Arity: 4, Since: "2.6.0", Group: "string",
+	Name: "PSETEX", Arity: 4, Since: "2.6.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is the older form of Set with EX.",
@@ -299,19 +421,20 @@ var specPSETEX = Spec{
 }
 
 var specSET = Spec{
-	Name: "SET", Arity: -3, Since: "1.0.0", Group: "string",
+	Name: "SET", Arity: -3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Stores value at key. With NX or XX it returns Nil when the condition kept it from doing so.",
-	Syntax:  "key value [NX] [XX] [EX d] [EXAT t] [KEEPTTL]", Reply: "OK|null",
+	Syntax:  "key value [NX] [XX] [IFEQ value] [IFNE value] [IFDEQ digest] [IFDNE digest] [EX d] [EXAT t] [KEEPTTL]", Reply: "OK|null",
 	wire: "$3\r\nSET\r\n", words: 1,
-	unless: []string{"NX", "XX", "GET"},
+	unless: []string{"NX", "XX", "GET", "IFEQ", "IFNE", "IFDEQ", "IFDNE"},
 }
 
 // Set stores value at key. With NX or XX it returns Nil when the condition kept
 // it from doing so.
 func Set(key, value string, opts ...SetOption) Cmd[Void] {
-	r := Request{spec: &specSET}
+	c := Cmd[Void]{req: Request{spec: &specSET}, decode: AsOK}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
 	var seen uint32
@@ -320,12 +443,13 @@ func Set(key, value string, opts ...SetOption) Cmd[Void] {
 			r.option(&seen, o.setOption())
 		}
 	}
-	return New(r, AsOK)
+	return c
 }
 
 // SetBytes is Set for bytes, which must not change until the reply is there.
 func SetBytes(key string, value []byte, opts ...SetOption) Cmd[Void] {
-	r := Request{spec: &specSET}
+	c := Cmd[Void]{req: Request{spec: &specSET}, decode: AsOK}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Bytes(value))
 	var seen uint32
@@ -334,13 +458,14 @@ func SetBytes(key string, value []byte, opts ...SetOption) Cmd[Void] {
 			r.option(&seen, o.setOption())
 		}
 	}
-	return New(r, AsOK)
+	return c
 }
 
 // SetGet stores value at key and returns what was there, or Nil. With NX or XX
 // that is no sign of success.
 func SetGet(key, value string, opts ...SetOption) Cmd[string] {
-	r := Request{spec: &specSET, risky: true}
+	c := Cmd[string]{req: Request{spec: &specSET, risky: true}, decode: AsString}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
 	r.Add(Str("GET"))
@@ -350,13 +475,14 @@ func SetGet(key, value string, opts ...SetOption) Cmd[string] {
 			r.option(&seen, o.setOption())
 		}
 	}
-	return New(r, AsString)
+	return c
 }
 
 // SetGetBytes is SetGet for bytes, which must not change until the reply is
 // there.
 func SetGetBytes(key string, value []byte, opts ...SetOption) Cmd[[]byte] {
-	r := Request{spec: &specSET, risky: true}
+	c := Cmd[[]byte]{req: Request{spec: &specSET, risky: true}, decode: AsBytes}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Bytes(value))
 	r.Add(Str("GET"))
@@ -366,11 +492,11 @@ func SetGetBytes(key string, value []byte, opts ...SetOption) Cmd[[]byte] {
 			r.option(&seen, o.setOption())
 		}
 	}
-	return New(r, AsBytes)
+	return c
 }
 
 var specSETEX = Spec{
-	Name: "SETEX", Arity: 4, Since: "2.0.0", Group: "string",
+	Name: "SETEX", Arity: 4, Since: "2.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Is the older form of Set with EX.",
@@ -379,7 +505,7 @@ var specSETEX = Spec{
 }
 
 var specSETNX = Spec{
-	Name: "SETNX", Arity: 3, Since: "1.0.0", Group: "string",
+	Name: "SETNX", Arity: 3, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryUnsafe,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Stores value at key if there is nothing yet, and reports whether it did.",
@@ -390,14 +516,15 @@ var specSETNX = Spec{
 // SetNX stores value at key if there is nothing yet, and reports whether it
 // did.
 func SetNX(key, value string) Cmd[bool] {
-	r := Request{spec: &specSETNX}
+	c := Cmd[bool]{req: Request{spec: &specSETNX}, decode: AsBool}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Str(value))
-	return New(r, AsBool)
+	return c
 }
 
 var specSETRANGE = Spec{
-	Name: "SETRANGE", Arity: 4, Since: "2.2.0", Group: "string",
+	Name: "SETRANGE", Arity: 4, Since: "2.2.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: Write, Retry: RetryState,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Overwrites the string at key from offset on and returns its length.",
@@ -407,15 +534,16 @@ var specSETRANGE = Spec{
 
 // SetRange overwrites the string at key from offset on and returns its length.
 func SetRange(key string, offset int64, value string) Cmd[int64] {
-	r := Request{spec: &specSETRANGE}
+	c := Cmd[int64]{req: Request{spec: &specSETRANGE}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
 	r.Add(Int(offset))
 	r.Add(Str(value))
-	return New(r, AsInt)
+	return c
 }
 
 var specSTRLEN = Spec{
-	Name: "STRLEN", Arity: 2, Since: "2.2.0", Group: "string",
+	Name: "STRLEN", Arity: 2, Since: "2.2.0", SinceValkey: "7.2.5", Group: "string",
 	Flags: ReadOnly | Cacheable, Retry: RetryRead,
 	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
 	Summary: "Returns the length of the string at key, 0 when there is none.",
@@ -425,7 +553,17 @@ var specSTRLEN = Spec{
 
 // StrLen returns the length of the string at key, 0 when there is none.
 func StrLen(key string) Cmd[int64] {
-	r := Request{spec: &specSTRLEN}
+	c := Cmd[int64]{req: Request{spec: &specSTRLEN}, decode: AsInt}
+	r := &c.req
 	r.Add(Str(key))
-	return New(r, AsInt)
+	return c
+}
+
+var specSUBSTR = Spec{
+	Name: "SUBSTR", Arity: 4, Since: "1.0.0", SinceValkey: "7.2.5", Group: "string",
+	Flags: ReadOnly | Cacheable, Retry: RetryRead,
+	Keys:    KeySpec{First: 1, Last: 1, Step: 1},
+	Summary: "Is the older form of GetRange.",
+	Syntax:  "", Reply: "bulk",
+	wire: "$6\r\nSUBSTR\r\n", words: 1,
 }

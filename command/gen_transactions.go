@@ -5,7 +5,7 @@ package command
 import "github.com/redisx/redisx/resp3"
 
 var specDISCARD = Spec{
-	Name: "DISCARD", Arity: 1, Since: "2.0.0", Group: "transactions",
+	Name: "DISCARD", Arity: 1, Since: "2.0.0", SinceValkey: "7.2.5", Group: "transactions",
 	Retry:   RetrySession,
 	Summary: "Forgets the commands queued since Multi.",
 	Syntax:  "", Reply: "OK",
@@ -14,12 +14,12 @@ var specDISCARD = Spec{
 
 // Discard forgets the commands queued since Multi.
 func Discard() Cmd[Void] {
-	r := Request{spec: &specDISCARD}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specDISCARD}, decode: AsVoid}
+	return c
 }
 
 var specEXEC = Spec{
-	Name: "EXEC", Arity: 1, Since: "1.2.0", Group: "transactions",
+	Name: "EXEC", Arity: 1, Since: "1.2.0", SinceValkey: "7.2.5", Group: "transactions",
 	Retry:   RetryUnsafe,
 	Summary: "Runs the commands queued since Multi and returns their replies, or Nil when a watched key has changed.",
 	Syntax:  "", Reply: "array<any>|null",
@@ -29,12 +29,12 @@ var specEXEC = Spec{
 // Exec runs the commands queued since Multi and returns their replies, or Nil
 // when a watched key has changed.
 func Exec() Cmd[[]resp3.Value] {
-	r := Request{spec: &specEXEC}
-	return New(r, AsValues)
+	c := Cmd[[]resp3.Value]{req: Request{spec: &specEXEC}, decode: AsValues}
+	return c
 }
 
 var specMULTI = Spec{
-	Name: "MULTI", Arity: 1, Since: "1.2.0", Group: "transactions",
+	Name: "MULTI", Arity: 1, Since: "1.2.0", SinceValkey: "7.2.5", Group: "transactions",
 	Retry:   RetrySession,
 	Summary: "Queues the connection's commands until Exec or Discard.",
 	Syntax:  "", Reply: "OK",
@@ -43,12 +43,12 @@ var specMULTI = Spec{
 
 // Multi queues the connection's commands until Exec or Discard.
 func Multi() Cmd[Void] {
-	r := Request{spec: &specMULTI}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specMULTI}, decode: AsVoid}
+	return c
 }
 
 var specUNWATCH = Spec{
-	Name: "UNWATCH", Arity: 1, Since: "2.2.0", Group: "transactions",
+	Name: "UNWATCH", Arity: 1, Since: "2.2.0", SinceValkey: "7.2.5", Group: "transactions",
 	Retry:   RetrySession,
 	Summary: "Forgets the keys of WatchKeys.",
 	Syntax:  "", Reply: "OK",
@@ -57,12 +57,12 @@ var specUNWATCH = Spec{
 
 // Unwatch forgets the keys of WatchKeys.
 func Unwatch() Cmd[Void] {
-	r := Request{spec: &specUNWATCH}
-	return New(r, AsVoid)
+	c := Cmd[Void]{req: Request{spec: &specUNWATCH}, decode: AsVoid}
+	return c
 }
 
 var specWATCH = Spec{
-	Name: "WATCH", Arity: -2, Since: "2.2.0", Group: "transactions",
+	Name: "WATCH", Arity: -2, Since: "2.2.0", SinceValkey: "7.2.5", Group: "transactions",
 	Retry:   RetrySession,
 	Keys:    KeySpec{First: 1, Last: -1, Step: 1},
 	Summary: "Makes the connection's next Exec fail if any of the keys changes before it.",
@@ -73,8 +73,9 @@ var specWATCH = Spec{
 // WatchKeys makes the connection's next Exec fail if any of the keys changes
 // before it.
 func WatchKeys(keys ...string) Cmd[Void] {
-	r := Request{spec: &specWATCH}
+	c := Cmd[Void]{req: Request{spec: &specWATCH}, decode: AsVoid}
+	r := &c.req
 	r.need(len(keys), "keys")
 	r.strs(keys)
-	return New(r, AsVoid)
+	return c
 }

@@ -28,6 +28,11 @@ func (r *Request) Keys() iter.Seq[string] {
 				return
 			}
 		}
+		if k.Keyword == "STORE" {
+			if i := r.stored(); i >= 0 {
+				yield(r.Arg(i).Text())
+			}
+		}
 	}
 }
 
@@ -67,10 +72,10 @@ func (r *Request) keyRange() (first, last, step int) {
 			return none()
 		}
 		n, err := strconv.Atoi(r.Arg(i).Text())
-		if err != nil || n < 0 || n > r.n-first {
+		if err != nil || n < 0 || n > (r.n-first)/step {
 			return none()
 		}
-		return first, first + n - 1, 1
+		return first, first + n*step - 1, step
 	}
 	last = k.Last - r.spec.words
 	if k.Last < 0 {
@@ -79,10 +84,28 @@ func (r *Request) keyRange() (first, last, step int) {
 	return first, min(last, r.n-1), step
 }
 
+// stored returns the index of the key after STORE, or -1. What follows another
+// word of SORT may be a STORE that means something else; the last one counts.
+func (r *Request) stored() int {
+	at := -1
+	for i := r.spec.Keys.From - r.spec.words; i < r.n-1; i++ {
+		switch upper(r.Arg(i).Text()) {
+		case "STORE", "STOREDIST":
+			i++
+			at = i
+		case "BY", "GET":
+			i++
+		case "LIMIT":
+			i += 2
+		}
+	}
+	return at
+}
+
 // find returns the index of the first argument from i on that is the word.
 func (r *Request) find(word string, i int) int {
 	for ; i < r.n; i++ {
-		if a := r.Arg(i); a.kind == argString && strings.EqualFold(a.s, word) {
+		if a := r.Arg(i); a.isText() && strings.EqualFold(a.text(), word) {
 			return i
 		}
 	}

@@ -4,36 +4,38 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"github.com/redisx/redisx/resp3"
-)
-
-// argKind says which field of an Arg holds its value.
-type argKind uint8
-
-const (
-	argString argKind = iota
-	argInt
-	argFloat
 )
 
 // Arg is one argument of a command. Arguments are bytes, integers or floats,
 // never formatted text: nothing a caller passes can become a second argument.
 type Arg struct {
-	s    string
+	// Text is where at points and bits bytes long; a number is what bits hold,
+	// and at says so. Requests are copied from stack to stack of callers that
+	// are thousands at times: the smaller, the faster.
+	at   *byte
 	bits uint64
-	kind argKind
 }
 
+// isInt and isFloat are what Arg.at points to when it holds a number.
+var isInt, isFloat = new(byte), new(byte)
+
 // Str returns s as an argument.
-func Str(s string) Arg { return Arg{s: s} }
+func Str(s string) Arg {
+	if s == "" {
+		return Arg{}
+	}
+	return Arg{at: unsafe.StringData(s), bits: uint64(len(s))}
+}
 
 // Bytes returns b as an argument without copying it: b must not change until
 // the command that holds it has been answered.
-func Bytes(b []byte) Arg { return Arg{s: alias(b)} }
+func Bytes(b []byte) Arg { return Str(alias(b)) }
 
 // Int returns n as an argument, in decimal.
-func Int(n int64) Arg { return Arg{bits: uint64(n), kind: argInt} }
+func Int(n int64) Arg { return Arg{at: isInt, bits: uint64(n)} }
 
 // Uint returns n as an argument, in decimal.
 func Uint(n uint64) Arg {
@@ -44,28 +46,42 @@ func Uint(n uint64) Arg {
 }
 
 // Float returns f as an argument, in the shortest form that reads back as f.
-func Float(f float64) Arg { return Arg{bits: bits(f), kind: argFloat} }
+func Float(f float64) Arg { return Arg{at: isFloat, bits: math.Float64bits(f)} }
+
+// isText reports whether the argument was given as text.
+func (a Arg) isText() bool { return a.at != isInt && a.at != isFloat }
+
+// text returns an argument that isText.
+func (a Arg) text() string { return unsafe.String(a.at, int(a.bits)) }
 
 // Text returns the argument as the text that is sent.
 func (a Arg) Text() string {
-	switch a.kind {
-	case argInt:
+	switch a.at {
+	case isInt:
 		return strconv.FormatInt(int64(a.bits), 10)
-	case argFloat:
-		return string(appendFloat(nil, unbits(a.bits)))
+	case isFloat:
+		return string(appendFloat(nil, math.Float64frombits(a.bits)))
 	}
-	return a.s
+	return a.text()
 }
 
 func (a Arg) append(dst []byte) []byte {
-	switch a.kind {
-	case argInt:
+	switch a.at {
+	case isInt:
 		return resp3.AppendBulkInt(dst, int64(a.bits))
-	case argFloat:
+	case isFloat:
 		var buf [32]byte
-		return resp3.AppendBulk(dst, appendFloat(buf[:0], unbits(a.bits)))
+		return resp3.AppendBulk(dst, appendFloat(buf[:0], math.Float64frombits(a.bits)))
 	}
-	return resp3.AppendBulk(dst, a.s)
+	return resp3.AppendBulk(dst, a.text())
+}
+
+// size returns how many bytes a text has.
+func (a Arg) size() int {
+	if a.isText() {
+		return int(a.bits)
+	}
+	return 0
 }
 
 // inline is how many arguments a Request holds without allocating.
@@ -78,11 +94,14 @@ type Request struct {
 	spec  *Spec
 	args  [inline]Arg
 	more  []Arg // arguments after the first inline ones
-	n     int
 	block time.Duration
-	err   error
+	bad   *bad // nil: it can be sent
+	n     int
 	risky bool // an argument makes a repeat unsafe
 }
+
+// bad is why a request must not be sent.
+type bad struct{ err error }
 
 // NewRequest returns a request of the command that spec describes.
 func NewRequest(spec *Spec, args ...Arg) Request {
@@ -107,17 +126,20 @@ func (r *Request) Add(a Arg) {
 // Fail marks the request as wrong. It is refused with err before anything is
 // sent; the first error stays.
 func (r *Request) Fail(err error) {
-	if r.err == nil {
-		r.err = err
+	if r.bad == nil && err != nil {
+		r.bad = &bad{err}
 	}
 }
 
 // Err returns why the request must not be sent, or nil.
-func (r Request) Err() error {
-	if r.err == nil && r.spec == nil {
+func (r *Request) Err() error {
+	switch {
+	case r.bad != nil:
+		return r.bad.err
+	case r.spec == nil:
 		return errNoSpec
 	}
-	return r.err
+	return nil
 }
 
 // SetBlock says how long the server may hold the command back: its BLOCK or
@@ -126,12 +148,12 @@ func (r *Request) SetBlock(d time.Duration) { r.block = d }
 
 // Block returns how long the server may hold the command back: zero for
 // commands that do not block, negative for one that may block without end.
-func (r Request) Block() time.Duration { return r.block }
+func (r *Request) Block() time.Duration { return r.block }
 
 // Retry returns what may be done when nobody knows whether the request ran: the
 // class of its command, or RetryUnsafe where an argument of this request makes
 // a repeat change data or reply falsely (SET NX, ZADD INCR).
-func (r Request) Retry() Retry {
+func (r *Request) Retry() Retry {
 	if r.spec == nil || r.risky {
 		return RetryUnsafe
 	}
@@ -142,10 +164,10 @@ func (r Request) Retry() Retry {
 func (r Request) Request() Request { return r }
 
 // Spec returns the facts on the command.
-func (r Request) Spec() *Spec { return r.spec }
+func (r *Request) Spec() *Spec { return r.spec }
 
 // Name returns the command's name, such as "XGROUP CREATE".
-func (r Request) Name() string {
+func (r *Request) Name() string {
 	if r.spec == nil {
 		return ""
 	}
@@ -153,10 +175,10 @@ func (r Request) Name() string {
 }
 
 // Len returns the number of arguments after the name.
-func (r Request) Len() int { return r.n }
+func (r *Request) Len() int { return r.n }
 
 // Arg returns argument i, counted from 0 after the command's name.
-func (r Request) Arg(i int) Arg {
+func (r *Request) Arg(i int) Arg {
 	if i < inline {
 		return r.args[i]
 	}
@@ -181,10 +203,10 @@ func (r *Request) Append(dst []byte) []byte {
 func (r *Request) Size() int {
 	n := 16 + len(r.spec.wire) + 16*r.n
 	for i := 0; i < min(r.n, inline); i++ {
-		n += len(r.args[i].s)
+		n += r.args[i].size()
 	}
 	for _, a := range r.more {
-		n += len(a.s)
+		n += a.size()
 	}
 	return n
 }

@@ -51,7 +51,7 @@ func TestRunScript(t *testing.T) {
 	if got := string(r.Append(nil)); got != "*6\r\n$7\r\nEVALSHA\r\n$40\r\n"+s.Digest()+"\r\n$1\r\n2\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nx\r\n" {
 		t.Errorf("it is sent as %q", got)
 	}
-	if s.Eval(nil).Spec().Retry != RetryUnsafe || !s.Eval(nil).Spec().Has(Scripting) {
+	if eval := s.Eval(nil); eval.Spec().Retry != RetryUnsafe || !eval.Spec().Has(Scripting) {
 		t.Error("EVAL may be repeated")
 	}
 }

@@ -50,22 +50,28 @@ type KeySpec struct {
 	Dest int
 	// Keyword is the word after which the keys begin. After STREAMS they are
 	// the first half of what follows, and the search begins at First. After
-	// KEYS they are all that follows, if the key at First is empty. "": none.
+	// KEYS they are all that follows, if the key at First is empty. After STORE
+	// (or STOREDIST) stands one further key, and the search begins at From.
+	// "": none.
 	Keyword string
+	From    int
 }
 
 // Spec holds the facts on one command. It must not be changed.
 type Spec struct {
-	Name    string // upper case; subcommands with their container: "XGROUP CREATE"
-	Arity   int    // as the server counts: with the name, negative for at least
-	Flags   Flags
-	Retry   Retry
-	Keys    KeySpec
-	Since   string // first version of Redis that has it
-	Group   string // the family: "string", "hash", "stream"…; "" for commands outside the table
-	Summary string // what it does, in one sentence
-	Syntax  string // arguments in order, such as "key value [NX|XX]"
-	Reply   string // the shape of its RESP3 reply, in the notation of commands.def
+	Name  string // upper case; subcommands with their container: "XGROUP CREATE"
+	Arity int    // as the server counts: with the name, negative for at least
+	Flags Flags
+	Retry Retry
+	Keys  KeySpec
+	Since string // first version of Redis that has it; "" where Redis has it not
+	// SinceValkey is the first version of Valkey that has it, "" where Valkey
+	// has it not. Valkey began as Redis 7.2.4, with 7.2.5.
+	SinceValkey string
+	Group       string // the family: "string", "hash", "stream"…; "" for commands outside the table
+	Summary     string // what it does, in one sentence
+	Syntax      string // arguments in order, such as "key value [NX|XX]"
+	Reply       string // the shape of its RESP3 reply, in the notation of commands.def
 
 	wire   string // the name's words as bulk strings
 	words  int

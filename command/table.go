@@ -91,8 +91,8 @@ func resolve(name string, args []any) (*Spec, []any) {
 	if container && len(args) > 0 {
 		// Whatever type the second word has: CONFIG SET must be known as such,
 		// for its arguments are secret.
-		if sub, ok := ArgOf(args[0]); ok && sub.kind == argString {
-			if s, ok := Lookup(name + " " + sub.s); ok {
+		if sub, ok := ArgOf(args[0]); ok && sub.isText() {
+			if s, ok := Lookup(name + " " + sub.text()); ok {
 				return s, args[1:]
 			}
 		}

@@ -58,6 +58,14 @@ const (
 	Or  BitOperation = "OR"
 	Xor BitOperation = "XOR"
 	Not BitOperation = "NOT"
+
+	// Of Redis 8.2: the bits of the first source that none of the others has,
+	// those of the others that the first has not, those of the first that any
+	// of the others has, and those that exactly one of all has.
+	Diff  BitOperation = "DIFF"
+	Diff1 BitOperation = "DIFF1"
+	AndOr BitOperation = "ANDOR"
+	One   BitOperation = "ONE"
 )
 
 // Lifetime is how long a key has left.
@@ -226,15 +234,16 @@ type SlowEntry struct {
 	Name   string   // the client's name
 }
 
-// Library is a library of functions on the server.
-type Library struct {
+// LibraryInfo tells of a library of functions on the server.
+type LibraryInfo struct {
 	Name      string
 	Engine    string
-	Functions []Function
+	Functions []FunctionInfo
+	Code      string // "" unless it was asked for
 }
 
-// Function is one function of a library.
-type Function struct {
+// FunctionInfo tells of one function of a library.
+type FunctionInfo struct {
 	Name        string
 	Description Optional[string]
 	Flags       []string

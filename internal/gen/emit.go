@@ -78,6 +78,7 @@ var goTypes = map[string]string{
 	"bit": "bool", "ms": "time.Duration", "span": "time.Duration", "ttl": "time.Duration", "time": "time.Time",
 	"block": "time.Duration", "blockms": "time.Duration", "arg": "Arg",
 	"Pair": "Pair", "Z": "Z", "From": "From", "Side": "Side", "Place": "Place", "BitOperation": "BitOperation",
+	"GeoMember": "GeoMember", "Unit": "Unit", "BitFieldOp": "BitFieldOp", "BitFieldGet": "BitFieldGet", "Logged": "Logged",
 }
 
 func goType(typ string) (string, bool) {
@@ -114,7 +115,7 @@ func signature(f *function) []arg {
 		case single:
 			args = append(args, arg{p.name, t, false})
 		case option:
-			args = append(args, arg{"opt", p.typ, false})
+			args = append(args, arg{p.name, p.typ, false})
 		case many, manyZero:
 			if last == nil && i == lastMany {
 				last = &arg{p.name, t, true}

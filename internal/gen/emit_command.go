@@ -28,7 +28,7 @@ func writeSpec(b *strings.Builder, t *table, c *command) {
 		fmt.Fprintf(&wire, "$%d\r\n%s\r\n", len(w), w)
 	}
 	fmt.Fprintf(b, "var %s = Spec{\n", c.spec())
-	fmt.Fprintf(b, "Name: %q, Arity: %s, Since: %q, Group: %q,\n", c.name, c.arity, c.since, c.group)
+	fmt.Fprintf(b, "Name: %q, Arity: %s, Since: %q, SinceValkey: %q, Group: %q,\n", c.name, c.arity, c.since, c.sinceValkey, c.group)
 	var flags []string
 	for _, f := range c.flags {
 		flags = append(flags, flagNames[f])
@@ -94,13 +94,22 @@ func syntax(t *table, c *command) string {
 		case count:
 			out = append(out, "num"+p.name)
 		case many:
+			if p.token != "" {
+				out = append(out, p.token)
+			}
 			out = append(out, p.name+"...")
 		case manyZero:
 			out = append(out, "["+p.name+"...]")
-		case options, option:
+		case options:
 			for _, w := range t.option(p.typ).words {
 				out = append(out, "["+strings.Join(w.wire, " ")+"]")
 			}
+		case option:
+			var words []string
+			for _, w := range t.option(p.typ).words {
+				words = append(words, strings.Join(w.wire, " "))
+			}
+			out = append(out, "<"+strings.Join(words, "|")+">")
 		}
 	}
 	return strings.Join(out, " ")
@@ -117,11 +126,16 @@ func keySpec(s string) (string, error) {
 		return n, err == nil
 	}
 	if first, word, ok := strings.Cut(s, "@"); ok {
-		n, ok := num(first)
-		if !ok {
+		word, from, has := strings.Cut(word, ":")
+		n, ok1 := num(first)
+		f, ok2 := num(from)
+		if !ok1 || has != ok2 || has != (word == "STORE") {
 			return "", bad
 		}
-		if word == "KEYS" {
+		switch word {
+		case "STORE":
+			return fmt.Sprintf("KeySpec{First: %d, Last: %d, Step: 1, Keyword: %q, From: %d}", n, n, word, f), nil
+		case "KEYS":
 			return fmt.Sprintf("KeySpec{First: %d, Last: %d, Step: 1, Keyword: %q}", n, n, word), nil
 		}
 		return fmt.Sprintf("KeySpec{First: %d, Step: 1, Keyword: %q}", n, word), nil
@@ -131,13 +145,18 @@ func keySpec(s string) (string, error) {
 		if !has {
 			first = rest
 		}
+		keys, step, stepped := strings.Cut(keys, ":")
+		if !stepped {
+			step = "1"
+		}
 		f, ok1 := num(first)
 		k, ok2 := num(keys)
-		if !ok1 || !ok2 {
+		n, ok3 := num(step)
+		if !ok1 || !ok2 || !ok3 || (has && stepped) {
 			return "", bad
 		}
 		if !has {
-			return fmt.Sprintf("KeySpec{First: %d, Step: 1, NumKeys: %d}", f, k), nil
+			return fmt.Sprintf("KeySpec{First: %d, Step: %d, NumKeys: %d}", f, n, k), nil
 		}
 		d, ok := num(dest)
 		if !ok {
@@ -191,15 +210,19 @@ func writeFunction(b *strings.Builder, t *table, c *command, f *function) {
 	risky := slices.ContainsFunc(f.params, func(p param) bool {
 		return p.kind == literal && slices.Contains(c.unless, p.name)
 	})
+	fields := "spec: &" + c.spec()
 	if risky {
-		fmt.Fprintf(b, "r := Request{spec: &%s, risky: true}\n", c.spec())
-	} else {
-		fmt.Fprintf(b, "r := Request{spec: &%s}\n", c.spec())
+		fields += ", risky: true"
+	}
+	// Built in place, as every copy of a command costs its caller stack.
+	fmt.Fprintf(b, "c := Cmd[%s]{req: Request{%s}, decode: %s}\n", f.typ, fields, f.decoder)
+	if len(f.params) > 0 {
+		b.WriteString("r := &c.req\n")
 	}
 	for _, p := range f.params {
 		writeParam(b, t, f, p)
 	}
-	fmt.Fprintf(b, "return New(r, %s)\n}\n\n", f.decoder)
+	b.WriteString("return c\n}\n\n")
 }
 
 func writeParam(b *strings.Builder, t *table, f *function, p param) {
@@ -213,12 +236,19 @@ func writeParam(b *strings.Builder, t *table, f *function, p param) {
 		method := t.option(p.typ).method()
 		fmt.Fprintf(b, "var seen uint32\nfor _, o := range opts {\nif r.given(o != nil) {\nr.option(&seen, o.%s())\n}\n}\n", method)
 	case option:
-		fmt.Fprintf(b, "if r.given(opt != nil) {\nvar seen uint32\nr.option(&seen, opt.%s())\n}\n", t.option(p.typ).method())
+		fmt.Fprintf(b, "if r.given(%[1]s != nil) {\nvar seen uint32\nr.option(&seen, %[1]s.%[2]s())\n}\n", p.name, t.option(p.typ).method())
 	case many, manyZero:
 		if p.kind == many {
 			fmt.Fprintf(b, "r.need(len(%s), %q)\n", p.name, p.name)
 		}
-		method := map[string]string{"int": "ints", "arg": "list", "Pair": "pairs", "Z": "scored", "From": "streams"}[p.typ]
+		if p.token != "" {
+			fmt.Fprintf(b, "r.each(%q, %s)\n", p.token, p.name)
+			return
+		}
+		method := map[string]string{
+			"int": "ints", "arg": "list", "Pair": "pairs", "Z": "scored", "From": "streams",
+			"GeoMember": "located", "BitFieldOp": "bitfield", "BitFieldGet": "bitfieldRO",
+		}[p.typ]
 		if method == "" {
 			method = "strs"
 		}

@@ -112,8 +112,10 @@ func tokens(w *word) string {
 			switch p.typ {
 			case "int", "uint", "float":
 				value = strings.ToUpper(p.typ[:1]) + p.typ[1:] + "(w." + p.name + ")"
-			default:
+			case "str":
 				value = "Str(w." + p.name + ")"
+			default:
+				value = "Str(string(w." + p.name + "))"
 			}
 		}
 		out = append(out, value)
@@ -142,7 +144,7 @@ func aliasesFile(t *table) string {
 			args = append(args, arg{p.name, typ, p.kind == many})
 		}
 		b.WriteString(comment(w.doc))
-		fmt.Fprintf(&b, "func %s(%s) command.%s { return command.%s(%s) }\n\n", w.name, declare(args, false), wordType(w), w.name, pass(args))
+		fmt.Fprintf(&b, "func %s(%s) command.%s { return command.%s(%s) }\n\n", w.name, declare(args, true), wordType(w), w.name, pass(args))
 	}
 	b.WriteString(argumentAliases)
 	return fileOf("redisx", b.String())

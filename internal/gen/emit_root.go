@@ -25,14 +25,15 @@ type Commands struct{ d command.Doer }
 		}
 		call := fmt.Sprintf("command.%s(%s)", f.name, pass(args))
 		if f.typ == "Void" {
-			fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) error {\n_, err := command.Do(ctx, c.d, %s)\nreturn err\n}\n\n", f.name, list, call)
+			fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) error {\ncmd := %s\n_, err := cmd.Do(ctx, c.d)\nreturn err\n}\n\n", f.name, list, call)
 			return
 		}
-		fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) (%s, error) {\nreturn command.Do(ctx, c.d, %s)\n}\n\n", f.name, list, qualify(f.typ), call)
+		fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) (%s, error) {\ncmd := %s\nreturn cmd.Do(ctx, c.d)\n}\n\n", f.name, list, qualify(f.typ), call)
 	})
-	b.WriteString(`// PipelineCommands is the commands as methods that queue. Each returns the
-// future of its reply. Commands that block have no method here.
-type PipelineCommands struct{ p *Pipeline }
+	b.WriteString(`// PipelineCommands is the commands as methods that queue, of pipelines and
+// transactions. Each returns the future of its reply. Commands that block have
+// no method here.
+type PipelineCommands struct{ q *queue }
 
 `)
 	each(t, func(c *command, f *function) {
@@ -41,7 +42,7 @@ type PipelineCommands struct{ p *Pipeline }
 		}
 		args := signature(f)
 		fmt.Fprintf(&b, "// %s queues [command.%s].\n", f.name, f.name)
-		fmt.Fprintf(&b, "func (c PipelineCommands) %s(%s) Future[%s] {\nreturn Queue(c.p, command.%s(%s))\n}\n\n",
+		fmt.Fprintf(&b, "func (c PipelineCommands) %s(%s) Future[%s] {\nreturn Queue(c.q, command.%s(%s))\n}\n\n",
 			f.name, declare(args, true), qualify(f.typ), f.name, pass(args))
 	})
 	return fileOf("redisx", b.String())
@@ -102,6 +103,12 @@ func sampleValue(c *command, name, cmd string, s sample) string {
 	}
 	if s.resp3 {
 		out += ", resp3: true"
+	}
+	if s.unrun {
+		out += ", unrun: true"
+	}
+	if s.since+s.sinceValkey != "" {
+		out += fmt.Sprintf(", since: %q, sinceValkey: %q", s.since, s.sinceValkey)
 	}
 	return out + "},"
 }

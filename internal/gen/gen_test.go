@@ -105,6 +105,13 @@ func TestMistakesInTheTableAreNamed(t *testing.T) {
 		{"an unknown flag", "readonly", "readnoly", `no such flag: "readnoly"`},
 		{"an unknown retry class", " read ", " safe ", "cannot read the row"},
 		{"keys that cannot be read", "keys=1", "keys=x", "cannot read keys=x"},
+		{"a step that is no number", "keys=1", "keys=2#1:x", "cannot read keys=2#1:x"},
+		{"a search for STORE without its beginning", "keys=1", "keys=1@STORE", "cannot read keys=1@STORE"},
+		{"a beginning of another search", "keys=1", "keys=1@STREAMS:2", "cannot read keys=1@STREAMS:2"},
+		{"a version of neither server", "1.0.0", "keydb-1.0.0", `cannot read the version "keydb-1.0.0"`},
+		{"a version of two numbers", "1.0.0", "7.4,valkey-9.0.0", `cannot read the version "7.4,valkey-9.0.0"`},
+		{"a version of a sample that cannot be read", "    Get(", "    @7 Get(", `cannot read the version "7"`},
+		{"a word before what is no list", "Get key ->", "Get GET=key ->", "only a list repeats its word"},
 		{"a block that cannot be read", "keys=1", "block=1h", "cannot read block=1h"},
 		{"a missing sentence", "  # Get does.\n", "", "needs a sentence"},
 		{"a sentence without its end", "does.", "does", "needs a sentence"},
@@ -141,6 +148,8 @@ func TestOptionsComeLastAndListsBeforeThem(t *testing.T) {
 		"keys:key... LIMIT limit:int":       "limit int64, keys ...string",
 		"key <O>":                           "key string, opt O",
 		"key start:int stop:int WITHSCORES": "key string, start, stop int64",
+		"key <from:A> <by:B> [O]":           "key string, from A, by B, opts ...O",
+		"key GET=patterns:str... [O]":       "key string, patterns []string, opts ...O",
 	} {
 		f := &function{}
 		for _, x := range strings.Fields(params) {
@@ -179,6 +188,24 @@ func TestExclusionBetweenWords(t *testing.T) {
 	for i, want := range []uint32{0b0111, 0b0011, 0b0101, 0} {
 		if o.not[i] != want {
 			t.Errorf("%s: mask %04b, want %04b", o.words[i].name, o.not[i], want)
+		}
+	}
+}
+
+// What Redis had when Valkey began, Valkey has.
+func TestVersionsOfBothServers(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]string{
+		"2.8.13":             {"2.8.13", "7.2.5"},
+		"7.2.4":              {"7.2.4", "7.2.5"},
+		"7.4.0":              {"7.4.0", ""},
+		"8.4.0":              {"8.4.0", ""},
+		"8.0.0,valkey-9.0.0": {"8.0.0", "9.0.0"},
+		"valkey-8.1.0":       {"", "8.1.0"},
+	} {
+		redis, valkey, err := parseSince(text)
+		if got := [2]string{redis, valkey}; err != nil || got != want {
+			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
 		}
 	}
 }

@@ -154,7 +154,35 @@ func (p *parser) option(rest string) (err error) {
 	return nil
 }
 
-var rowForm = regexp.MustCompile(`^([A-Z][A-Z_]*(?: [A-Z-]+)?) (-?\d+) (\d+\.\d+\.\d+) (read|state|unsafe|session|admin)( .*)?$`)
+var (
+	rowForm   = regexp.MustCompile(`^([A-Z][A-Z_-]*(?: [A-Z_-]+)?) (-?\d+) ([\d.,a-z-]+) (read|state|unsafe|session|admin)( .*)?$`)
+	sinceForm = regexp.MustCompile(`^(\d+\.\d+\.\d+)?(?:(?:^|,)valkey-(\d+\.\d+\.\d+))?$`)
+)
+
+// firstValkey is the first release of Valkey. It began as Redis 7.2.4, so it
+// has all that Redis had by then.
+const firstValkey = "7.2.5"
+
+// parseSince reads the first versions of Redis and of Valkey that have
+// something; "" is none.
+func parseSince(s string) (redis, valkey string, err error) {
+	m := sinceForm.FindStringSubmatch(s)
+	if m == nil || s == "" {
+		return "", "", fmt.Errorf("cannot read the version %q", s)
+	}
+	if m[1] != "" && m[2] == "" && before(m[1], firstValkey) {
+		m[2] = firstValkey
+	}
+	return m[1], m[2], nil
+}
+
+// before compares two versions of three numbers.
+func before(a, b string) bool {
+	var x, y [3]int
+	fmt.Sscanf(a, "%d.%d.%d", &x[0], &x[1], &x[2])
+	fmt.Sscanf(b, "%d.%d.%d", &y[0], &y[1], &y[2])
+	return slices.Compare(x[:], y[:]) < 0
+}
 
 var flagNames = map[string]string{
 	"readonly": "ReadOnly", "write": "Write", "blocking": "Blocking", "pubsub": "PubSub", "admin": "Admin",
@@ -174,7 +202,11 @@ func (p *parser) command(text string) error {
 	}
 	p.names[m[1]] = true
 	g := p.t.groups[len(p.t.groups)-1]
-	c := &command{line: p.line, name: m[1], group: g.name, arity: m[2], since: m[3], retry: m[4]}
+	c := &command{line: p.line, name: m[1], group: g.name, arity: m[2], retry: m[4]}
+	var err error
+	if c.since, c.sinceValkey, err = parseSince(m[3]); err != nil {
+		return err
+	}
 	for _, f := range strings.Fields(m[5]) {
 		name, value, attribute := strings.Cut(f, "=")
 		switch {
@@ -204,9 +236,36 @@ func (p *parser) raw(rest string) (err error) {
 	if p.cmd.doc, err = p.take(p.cmd.name); err != nil {
 		return err
 	}
-	p.cmd.samples = append(p.cmd.samples, sample{wire: wire, reply: reply, before: p.before})
+	s := sample{reply: reply, before: p.before}
 	p.before = nil
+	if s.wire, err = s.marks(wire); err != nil {
+		return err
+	}
+	p.cmd.samples = append(p.cmd.samples, s)
 	return nil
+}
+
+// marks reads the marks before a sample and returns the rest.
+func (s *sample) marks(text string) (string, error) {
+	for {
+		mark, rest, _ := strings.Cut(text, " ")
+		switch {
+		case mark == "~":
+			s.varies = true
+		case mark == "resp3":
+			s.resp3 = true
+		case mark == "unrun":
+			s.unrun = true
+		case strings.HasPrefix(mark, "@"):
+			var err error
+			if s.since, s.sinceValkey, err = parseSince(mark[1:]); err != nil {
+				return "", err
+			}
+		default:
+			return text, nil
+		}
+		text = rest
+	}
 }
 
 func (p *parser) function(text string) (err error) {
@@ -284,16 +343,29 @@ var decoders = map[string][2]string{
 	"any":                 {"AsValue", "resp3.Value"},
 }
 
+var namedOption = regexp.MustCompile(`^<([a-z]\w*):(\w+)>$`)
+
 var paramForm = regexp.MustCompile(`^([a-z]\w*)(?::(\w+)(?:/(\w+))?)?(\.\.\.|\*)?$`)
 
 func parseParam(s string) (param, error) {
+	if m := namedOption.FindStringSubmatch(s); m != nil {
+		return param{kind: option, name: m[1], typ: m[2]}, nil
+	}
+	if token, list, ok := strings.Cut(s, "="); ok {
+		q, err := parseParam(list)
+		if err == nil && q.kind != many {
+			err = fmt.Errorf("only a list repeats its word: %q", s)
+		}
+		q.token = token
+		return q, err
+	}
 	switch {
 	case s[0] == '#':
 		return param{kind: count, name: s[1:]}, nil
 	case s[0] == '[' && strings.HasSuffix(s, "]"):
 		return param{kind: options, typ: s[1 : len(s)-1]}, nil
 	case s[0] == '<' && strings.HasSuffix(s, ">"):
-		return param{kind: option, typ: s[1 : len(s)-1]}, nil
+		return param{kind: option, name: "opt", typ: s[1 : len(s)-1]}, nil
 	case s == strings.ToUpper(s):
 		return param{kind: literal, name: s}, nil
 	}
@@ -323,14 +395,9 @@ func parseParam(s string) (param, error) {
 func (p *parser) sample(text string) error {
 	s := sample{reply: p.fn.reply, before: p.before}
 	p.before = nil
-	for {
-		if rest, ok := strings.CutPrefix(text, "~ "); ok {
-			s.varies, text = true, rest
-		} else if rest, ok := strings.CutPrefix(text, "resp3 "); ok {
-			s.resp3, text = true, rest
-		} else {
-			break
-		}
+	text, err := s.marks(text)
+	if err != nil {
+		return err
 	}
 	expr, wire, ok := strings.Cut(text, " => ")
 	if !ok {

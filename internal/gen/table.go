@@ -51,19 +51,20 @@ type group struct {
 
 // command is one command of the server.
 type command struct {
-	line    int
-	name    string
-	group   string
-	arity   string
-	since   string
-	retry   string
-	flags   []string
-	keys    string
-	block   string
-	unless  []string
-	doc     string // of commands without functions
-	funcs   []*function
-	samples []sample // of commands without functions
+	line        int
+	name        string
+	group       string
+	arity       string
+	since       string // first version of Redis, "" where it has none
+	sinceValkey string
+	retry       string
+	flags       []string
+	keys        string
+	block       string
+	unless      []string
+	doc         string // of commands without functions
+	funcs       []*function
+	samples     []sample // of commands without functions
 }
 
 func (c *command) spec() string {
@@ -90,6 +91,7 @@ type param struct {
 	name  string // Go name; of a literal, its text
 	typ   string // as written in the table
 	milli string // the command, or word, that takes milliseconds
+	token string // of a list: the word that stands before each element
 }
 
 type paramKind int
@@ -101,14 +103,16 @@ const (
 	manyZero           // name:type*
 	count              // #name
 	options            // [Set]
-	option             // <Set>
+	option             // <Set> or <name:Set>
 )
 
 type sample struct {
-	expr   string // Go call; of raw samples ""
-	wire   string // words, quoted where needed
-	reply  string
-	before []string
-	varies bool
-	resp3  bool
+	expr               string // Go call; of raw samples ""
+	wire               string // words, quoted where needed
+	reply              string
+	before             []string
+	varies             bool
+	resp3              bool
+	unrun              bool   // no test may run it
+	since, sinceValkey string // where it came after its command
 }

@@ -15,6 +15,9 @@ func arrivalsOf(nc net.Conn) arrivals {
 	if a, ok := nc.(arrivals); ok {
 		return a
 	}
+	if l, ok := nc.(layer); ok {
+		return layered{l, arrivalsOf(l.NetConn())}
+	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			return socket{raw}
@@ -24,3 +27,17 @@ func arrivalsOf(nc net.Conn) arrivals {
 }
 
 type socket struct{ raw syscall.RawConn }
+
+// layer is a transport over another one, such as TLS, that knows whether it
+// holds bytes which it has read from there.
+type layer interface {
+	Buffered() bool
+	NetConn() net.Conn
+}
+
+type layered struct {
+	layer
+	below arrivals
+}
+
+func (l layered) Arrived() bool { return l.Buffered() || l.below != nil && l.below.Arrived() }

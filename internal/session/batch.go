@@ -42,6 +42,7 @@ func (c *Conn) DoBatch(ctx context.Context, rs []command.Request, got func(i int
 		return c.none(rs, got, "queue", command.NotSent, err)
 	}
 	k := c.newCall(len(rs))
+	k.exec = rs[len(rs)-1].Name() == "EXEC"
 	k.start = c.taken.Load() + int64(len(c.wbuf))
 	if encoded == nil {
 		for i := range rs {
@@ -51,9 +52,18 @@ func (c *Conn) DoBatch(ctx context.Context, rs []command.Request, got func(i int
 		c.add(encoded)
 	}
 	c.enqueue(k, size, block)
+	if c.observed {
+		for i := range rs {
+			if confidential(&rs[i]) {
+				c.hide(k)
+				break
+			}
+		}
+	}
 	if err := c.run(ctx, k); err != nil {
 		return c.none(rs, got, "read", command.Maybe, err)
 	}
+	k.blame(ctx)
 	return c.results(rs, k, got)
 }
 
@@ -80,10 +90,8 @@ func (c *Conn) results(rs []command.Request, k *call, got func(int, resp3.View, 
 			return nil
 		}
 	}
-	from := 0
-	for i, end := range k.ends {
-		c.result(rs, i, resp3.NewView(k.buf[from:end]), nil, got)
-		from = end
+	for i := range k.replies.Len() {
+		c.result(rs, i, k.replies.At(i), nil, got)
 	}
 	if k.err == nil {
 		return nil
@@ -94,7 +102,7 @@ func (c *Conn) results(rs []command.Request, k *call, got func(int, resp3.View, 
 	for i := range rs {
 		buf = rs[i].Append(buf[:0])
 		end := at + int64(len(buf))
-		if i >= len(k.ends) {
+		if i >= k.replies.Len() {
 			o, phase := outcome(at, end, k.wrote), k.phase
 			if o == command.NotSent {
 				phase = "queue"

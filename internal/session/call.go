@@ -32,16 +32,21 @@ type call struct {
 
 	// Set before the call is queued, then guarded by Conn.mu until the writer
 	// has taken its bytes.
-	start, end int64 // where its bytes begin and end in the stream
-	want       int   // replies to come
-	deadline   int64 // on the stall clock, 0: none
-	waiting    bool  // guarded by Conn.mu: asleep on ready
+	start, end int64          // where its bytes begin and end in the stream
+	want       int            // replies to come
+	pops       bool           // its reply may be all that is left of an element
+	exec       bool           // the last reply is that to EXEC
+	awaits     *confirmations // pushes to come instead, or nil
+	sink       *sink          // where the reply goes if it is a string, or nil
+	deadline   int64          // on the stall clock, 0: none
+	waiting    bool           // guarded by Conn.mu: asleep on ready
+	hidden     bool           // observers must not see it
 
 	// Owned by the leader until done, then by the caller.
 	got     int
 	view    resp3.View // the reply of a single command
-	buf     []byte     // memory of the reply, or all frames of a batch
-	ends    []int      // where each frame of a batch ends in buf
+	buf     []byte     // its memory
+	replies Replies    // of a batch
 	err     error      // why there is no (further) reply
 	phase   string
 	outcome command.Outcome
@@ -67,12 +72,11 @@ func (k *call) Release() {
 	if cap(k.buf) > keepReply {
 		k.buf = nil
 	}
-	if cap(k.ends) > keepReply/8 {
-		k.ends = nil
-	}
-	k.view, k.err, k.phase = resp3.View{}, nil, ""
-	k.buf, k.ends = k.buf[:0], k.ends[:0]
-	k.got, k.outcome, k.waiting, k.wrote = 0, command.Maybe, false, 0
+	k.replies.Reset(keepReply)
+	k.view, k.err, k.phase, k.awaits, k.sink = resp3.View{}, nil, "", nil, nil
+	k.buf = k.buf[:0]
+	k.got, k.outcome, k.waiting, k.hidden, k.wrote = 0, command.Maybe, false, false, 0
+	k.pops, k.exec = false, false
 	k.state.Store(pending)
 	k.home.Put(k)
 }
@@ -80,6 +84,10 @@ func (k *call) Release() {
 // ownText is the size from which a string reply gets memory of its own, which
 // then becomes the caller's string without another copy.
 const ownText = 512
+
+func long(v resp3.View, raw []byte) bool {
+	return len(raw) >= ownText && !v.Kind().IsAggregate()
+}
 
 // deliver gives the call its next reply. Only the leader calls it. It reports
 // whether the call is complete; frame is the encoded reply.
@@ -91,9 +99,8 @@ func (k *call) deliver(v resp3.View, frame []byte) (complete, wanted bool) {
 	raw := v.Raw()
 	switch {
 	case k.want > 1:
-		k.buf = append(k.buf, frame...)
-		k.ends = append(k.ends, len(k.buf))
-	case len(raw) >= ownText && !v.Kind().IsAggregate():
+		k.replies.addFrame(v, frame)
+	case long(v, raw):
 		own := make([]byte, len(raw))
 		copy(own, raw)
 		k.view = v.Rebase(own).Owned()

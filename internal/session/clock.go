@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	tickEvery  = 10 * time.Millisecond // while commands are on their way
+	hurryEvery = 10 * time.Millisecond // while somebody depends on the next tick
 	idleEvery  = time.Second           // while there is nothing to do soon
-	idleAfter  = 100                   // ticks without commands
+	idleAfter  = 1000                  // ms without commands
+	unsureFor  = 10                    // ms without commands
 	pingAfter  = 10                    // idle checks without commands
 	pingWithin = 2 * time.Second
 	peekFor    = time.Millisecond     // how long an idle check reads
@@ -21,22 +22,33 @@ const (
 	lateAfter  = 500                  // ms: a tick this late says that we did not run
 )
 
-// clock is the connection's one timer. Its time has the resolution of a tick,
-// so stamping a call costs no system call.
+// busyEvery returns how often the clock ticks while commands are on their way.
+// A tick costs far more than its code: a timer that is due soon makes every
+// wait of the scheduler set the hardware's timer, which at 10 ms took a tenth
+// of a lone caller's CPU.
+func busyEvery(timeout time.Duration) time.Duration {
+	return min(max(timeout/10, hurryEvery), 500*time.Millisecond)
+}
+
+// clock is the connection's one timer, and its notion of time.
 type clock struct {
 	timer   *time.Timer
 	born    time.Time
-	now     int64 // ms since born, at the last tick
-	every   int64 // ms to the next tick
-	armed   bool  // ticking every tickEvery
-	idle    int   // ticks, or idle checks, without commands in flight
-	unsure  bool  // nothing was in flight at a tick: the peer may have closed
+	busy    time.Duration // between ticks while commands are on their way
+	now     int64         // ms since born, when last looked
+	used    int64         // ms since born, when a writer last came
+	due     int64         // ms since born, of the next tick
+	armed   bool          // ticking more often than idleEvery
+	hurried bool          // ticking every hurryEvery
+	idle    int           // idle checks without commands in flight
+	unsure  bool          // the peer may have closed, or sent something, unseen
 	stopped bool
 }
 
 func (k *clock) start(c *Conn) {
 	k.born = time.Now()
-	k.every = idleEvery.Milliseconds()
+	k.busy = busyEvery(c.cfg.Timeout)
+	k.due = idleEvery.Milliseconds()
 	k.timer = time.AfterFunc(idleEvery, c.tick)
 }
 
@@ -45,15 +57,40 @@ func (k *clock) stop() {
 	k.timer.Stop()
 }
 
+func (k *clock) look() { k.now = time.Since(k.born).Milliseconds() }
+
+// use notes that a command is about to be written.
+func (k *clock) use() {
+	k.look()
+	if k.now-k.used >= unsureFor {
+		k.unsure = true
+	}
+	k.used = k.now
+}
+
 // arm makes a clock tick that idles.
 func (k *clock) arm() {
 	if k.armed || k.stopped {
 		return
 	}
 	k.armed, k.idle = true, 0
-	k.now = time.Since(k.born).Milliseconds()
-	k.every = tickEvery.Milliseconds()
-	k.timer.Reset(tickEvery)
+	k.look()
+	k.set(k.busy)
+}
+
+// hurry makes the next tick come soon: somebody depends on it.
+func (k *clock) hurry() {
+	if k.hurried || k.stopped {
+		return
+	}
+	k.armed, k.hurried, k.idle = true, true, 0
+	k.look()
+	k.set(hurryEvery)
+}
+
+func (k *clock) set(d time.Duration) {
+	k.due = k.now + d.Milliseconds()
+	k.timer.Reset(d)
 }
 
 // deadline returns when a command that starts now, and that the server may hold
@@ -66,17 +103,24 @@ func (k *clock) deadline(c *Conn, block time.Duration) int64 {
 	return k.now + (c.cfg.Timeout + block).Milliseconds() + 1
 }
 
-// next sets the timer for the next tick.
-func (k *clock) next() {
+// next sets the timer for the next tick: not later than the moment at which
+// something may be overdue.
+func (k *clock) next(oldest int64) {
 	if k.stopped {
 		return
 	}
+	k.look()
 	every := idleEvery
-	if k.armed {
-		every = tickEvery
+	switch {
+	case k.hurried:
+		every = hurryEvery
+	case k.armed:
+		every = k.busy
 	}
-	k.every = every.Milliseconds()
-	k.timer.Reset(every)
+	if oldest != 0 {
+		every = min(every, max(time.Duration(oldest-k.now+1)*time.Millisecond, time.Millisecond))
+	}
+	k.set(every)
 }
 
 // tick is run by the timer.
@@ -89,11 +133,13 @@ func (c *Conn) tick() {
 	}
 	c.wg.Add(1)
 	defer c.wg.Done()
-	was := k.now
-	k.now = time.Since(k.born).Milliseconds()
-	if late := k.now - was - k.every; late > lateAfter && c.oldest != 0 {
+	k.look()
+	if late := k.now - k.due; late > lateAfter && c.oldest != 0 {
 		// This process was stopped or starved: replies may lie unread.
 		c.oldest = max(c.oldest, k.now+min(late, c.cfg.Timeout.Milliseconds()))
+	}
+	if c.oldest != 0 && c.waits() {
+		c.progress()
 	}
 	if c.oldest != 0 && k.now > c.oldest {
 		c.kill(ErrStalled)
@@ -101,7 +147,7 @@ func (c *Conn) tick() {
 		return
 	}
 	if c.writing && isDone(c.watch.writer) {
-		c.nc.SetWriteDeadline(past)
+		c.interrupt()
 	}
 	peek, ping := c.chores()
 	if peek > 0 {
@@ -116,7 +162,7 @@ func (c *Conn) tick() {
 		c.ping()
 	}
 	c.mu.Lock()
-	k.next()
+	k.next(c.oldest)
 	c.mu.Unlock()
 }
 
@@ -124,19 +170,20 @@ func (c *Conn) tick() {
 // server for a sign of life. It is called with mu held.
 func (c *Conn) chores() (peek time.Duration, ping bool) {
 	k := &c.clock
-	k.unsure = c.nflight == 0
+	k.hurried = false
 	switch {
 	case c.nflight > 0:
 		k.idle = 0
+		k.hurried = !c.leading || (c.writing && c.watch.writer != nil)
 		if !c.leading { // these are commands whose callers have left
 			return orphansFor, false
 		}
 		// With nothing overdue soon there is nothing to do until the next
 		// command, or until nobody leads: a blocked connection costs nothing.
-		k.armed = c.writing || c.oldest-k.now <= 2*idleEvery.Milliseconds()
+		k.armed = k.hurried || c.oldest-k.now <= 2*idleEvery.Milliseconds()
 	case k.armed:
-		if k.idle++; k.idle > idleAfter {
-			k.armed, k.idle = false, 0
+		if k.now-k.used >= idleAfter {
+			k.armed = false
 			if !c.leading {
 				c.rd.Release() // an idle connection keeps no buffers of a busy one
 				c.wbuf, c.spare = nil, nil
@@ -187,6 +234,7 @@ var pingRequest = command.NewRequest(command.NewSpec(command.Spec{Name: "PING", 
 func (c *Conn) ping() {
 	ctx, cancel := context.WithTimeout(context.Background(), pingWithin)
 	defer cancel()
+	held := c.held.Load()
 	r := pingRequest
 	reply, err := c.Do(ctx, &r)
 	if err == nil {
@@ -196,6 +244,9 @@ func (c *Conn) ping() {
 	if ctx.Err() == nil {
 		return // an error reply is a sign of life
 	}
+	if c.waits() || c.held.Load() != held {
+		return // the answer may lie behind what a slow consumer holds up
+	}
 	c.mu.Lock()
 	c.kill(ErrStalled)
 	c.mu.Unlock()
@@ -204,6 +255,7 @@ func (c *Conn) ping() {
 // watch interrupts the leader and the writer when their contexts end.
 type watch struct {
 	leader, writer <-chan struct{} // Done of the caller that leads, writes
+	late           int             // ticks that found the writer's context ended
 	poke           func()
 
 	// The context that has poke registered. It stays registered after its

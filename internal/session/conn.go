@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/observe"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -38,9 +39,21 @@ type Config struct {
 	// OnClose is told, once, why the connection died. It is called with the
 	// connection locked: it must not block, nor call the Conn.
 	OnClose func(error)
+	// Observers, Group, Role and ID say who is told of the connection, where it
+	// is counted, and as what; all may be zero.
+	Observers *observe.Set
+	Group     *Group
+	Role      string
+	ID        int64
 	// Standing keeps a reader on the connection while it is idle, for
 	// connections whose pushes must be seen at once.
 	Standing bool
+	// Subscriber lets Subscribe be used: arrays that are pushes in RESP2 go to
+	// OnPush as well. No other command but PING may be sent then.
+	Subscriber bool
+	// PushWaits says that OnPush may wait, for a slow consumer. While it does,
+	// the connection is not taken for dead; the waiting must end before Close.
+	PushWaits bool
 }
 
 func (c Config) withDefaults() Config {
@@ -64,9 +77,17 @@ type Conn struct {
 	bare  arrivals      // tells whether something has arrived
 	resp3 bool          // set by the handshake, before the Conn is used
 
+	resumes bool // an interrupted write can go on
+
+	observed bool // somebody is shown the bytes
+
 	calls  sync.Pool
 	taken  atomic.Int64 // bytes of the stream that a writer has taken
 	pushes atomic.Int64
+	id     int64        // the server's number of the connection; set by the handshake
+	popped atomic.Int64 // see Unclaimed
+	heard  atomic.Int64 // of a Subscriber: when it read last, in ns since 1970
+	held   atomic.Int64 // with PushWaits: odd while OnPush runs, and counting
 
 	mu       sync.Mutex
 	changed  sync.Cond // writing or leading became false
@@ -79,6 +100,7 @@ type Conn struct {
 	waiters  []*waiter
 	writing  bool
 	leading  bool
+	greeting bool  // the handshake is under way
 	poked    bool  // the read deadline is in the past
 	ahead    int   // calls claimed by the leader and not settled
 	oldest   int64 // deadline of the oldest unanswered call, 0: none
@@ -87,6 +109,11 @@ type Conn struct {
 	errPhase string
 	watch    watch
 	clock    clock
+	counters counters
+	hidden   []span // parts of the stream that observers must not see
+
+	news      sync.Mutex // held while observers are told of the connection's state
+	announced bool       // guarded by mu: they know of it
 
 	// Owned by the leader.
 	inflight []*call
@@ -104,9 +131,10 @@ type Conn struct {
 
 // New returns a Conn over nc, which it owns from now on.
 func New(nc net.Conn, cfg Config) *Conn {
-	c := &Conn{nc: nc, cfg: cfg.withDefaults(), rd: resp3.NewReader(nc, cfg.Limits)}
+	c := &Conn{nc: nc, cfg: cfg.withDefaults(), rd: resp3.NewReader(nc, cfg.Limits), observed: cfg.Observers.Wires()}
 	c.changed.L = &c.mu
-	c.bare = arrivalsOf(nc)
+	c.bare, c.resumes = arrivalsOf(nc), resumes(nc)
+	c.cfg.Group.join(c)
 	c.mu.Lock()
 	c.watch.poke = c.poke
 	c.clock.start(c)
@@ -140,6 +168,22 @@ func (c *Conn) Pending() int {
 // can push.
 func (c *Conn) RESP3() bool { return c.resp3 }
 
+// ID returns the number by which the server knows the connection (CLIENT ID),
+// or 0 if it did not say.
+func (c *Conn) ID() int64 { return c.id }
+
+// Unclaimed returns how many blocking commands that write were answered with
+// more than a null after their callers had left.
+func (c *Conn) Unclaimed() int64 { return c.popped.Load() }
+
+// Fail ends the connection because of err, as its peer would: calls in flight
+// fail with their outcome. Unlike Close it does not wait.
+func (c *Conn) Fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kill(err)
+}
+
 // Usable reports whether the connection can take a command: it is not dead,
 // nor, as far as can be told without asking the server, closed by its peer.
 func (c *Conn) Usable() bool {
@@ -156,6 +200,12 @@ func (c *Conn) Pushes() int64 { return c.pushes.Load() }
 // Do sends one request and waits for its reply. The caller releases the reply.
 // An error reply is returned as an error.
 func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error) {
+	return c.do(ctx, r, nil, nil)
+}
+
+// do is Do for a command that is answered by a reply, by pushes, or by a string
+// that goes elsewhere.
+func (c *Conn) do(ctx context.Context, r *command.Request, awaits *confirmations, to *sink) (command.Reply, error) {
 	if err := r.Err(); err != nil {
 		return command.Reply{}, c.error(r, "build", command.NotSent, err)
 	}
@@ -168,6 +218,8 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 		return command.Reply{}, c.error(r, "queue", command.NotSent, err)
 	}
 	k := c.newCall(1)
+	k.awaits, k.sink = awaits, to
+	k.pops = r.Block() != 0 && r.Spec().Has(command.Write)
 	k.start = c.taken.Load() + int64(len(c.wbuf))
 	if encoded == nil {
 		c.wbuf = r.Append(c.wbuf)
@@ -175,9 +227,13 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 		c.add(encoded)
 	}
 	c.enqueue(k, size, r.Block())
+	if c.observed && confidential(r) {
+		c.hide(k)
+	}
 	if err := c.run(ctx, k); err != nil {
 		return command.Reply{}, c.error(r, "read", command.Maybe, err)
 	}
+	k.blame(ctx)
 	if err := k.err; err != nil {
 		err = c.error(r, k.phase, k.outcome, err)
 		k.Release()
@@ -203,12 +259,18 @@ func (c *Conn) add(encoded []byte) {
 
 // error describes a failure of r. A withdrawn request reports that it was never
 // sent, whatever the caller believed.
+//
+//go:noinline
 func (c *Conn) error(r *command.Request, phase string, o command.Outcome, err error) error {
 	var w *withdrawnError
 	if errors.As(err, &w) {
 		phase, o, err = "queue", command.NotSent, w.err
 	}
-	return &command.Error{Command: r.Name(), Node: c.cfg.Node, Phase: phase, Outcome: o, Err: err}
+	e := &command.Error{Command: r.Name(), Node: c.cfg.Node, Phase: phase, Outcome: o, Err: err}
+	if o != command.NotSent {
+		e.Attempts = 1
+	}
+	return e
 }
 
 // withdrawnError marks a call that was taken back before any byte of it was
@@ -283,6 +345,7 @@ func (c *Conn) leave(ctx context.Context, k *call) error {
 	}
 	c.mu.Unlock()
 	if k.abandon() {
+		c.counters.orphans.Add(1)
 		return Ended(ctx)
 	}
 	<-k.ready
@@ -297,8 +360,8 @@ func (c *Conn) resign(ctx context.Context, k *call) error {
 		c.mu.Lock()
 		if c.withdraw(k) {
 			err = &withdrawnError{err}
-		} else {
-			k.abandon()
+		} else if k.abandon() {
+			c.counters.orphans.Add(1)
 		}
 		c.mu.Unlock()
 	}
@@ -348,6 +411,10 @@ func (c *Conn) die(err error, phase string) {
 	c.clock.stop()
 	c.watch.stop()
 	c.nc.Close()
+	c.counters.died = time.Now()
+	if c.announced {
+		c.wg.Go(c.tellDown) // not here: observers may ask for statistics
+	}
 	for _, w := range c.waiters {
 		close(w.ready)
 	}
@@ -374,8 +441,9 @@ func (c *Conn) flush() {
 		}
 	}
 	c.inflight, c.head, c.queued = nil, 0, nil
-	c.wbuf, c.spare = nil, nil
+	c.wbuf, c.spare, c.hidden = nil, nil, nil
 	c.nflight, c.nbytes, c.ahead, c.oldest = 0, 0, 0, 0
+	c.cfg.Group.leave(c)
 	c.leading = false
 	c.changed.Broadcast()
 }

@@ -20,6 +20,11 @@
 //     commands the socket is asked whether something has arrived: a connection
 //     that its peer closed, or spoilt, takes no command.
 //
+// SUBSCRIBE and its like are answered by pushes, one for each name, or by one
+// error. Subscribe gives such a command a slot like any other: the confirmations
+// that it waits for complete it, in whatever order, and an error is the whole
+// answer. Confirmations that nobody waits for are pushes.
+//
 // # States of a call
 //
 //	           reply            last reply
@@ -51,6 +56,9 @@
 // stream in a way no client can see. A peer that closes within a tick of the
 // last reply may still be sent a command, which then may have run for all
 // anybody knows. Reply memory of an abandoned command is freed only when its
-// reply is complete. After a write deadline the rest of the write is sent
-// later, which a transport that cannot resume (TLS) must hide.
+// reply is complete. A transport that cannot resume an interrupted write (all
+// but TCP and unix sockets) is written to in the background when a write could
+// block; where one blocks nevertheless, because the peer answers what it does
+// not read or the network takes nothing, its caller's context ends the
+// connection.
 package session

@@ -6,4 +6,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	smallWrite = 100 // as narrow as the windows of the tests
+	goleak.VerifyTestMain(m)
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,7 +12,7 @@ import (
 )
 
 // largePart is how much of one reply must arrive to count as progress.
-const largePart = 1 << 20
+const largePart = 64 << 10
 
 // errNobody is the protocol error for a reply that no command is waiting for.
 var errNobody = &resp3.ProtocolError{Reason: "a reply that nobody asked for"}
@@ -28,6 +29,9 @@ func (c *Conn) lead(ctx context.Context, k *call) error {
 			return nil
 		}
 		if ctx.Err() != nil {
+			if k.sink != nil && k.sink.open {
+				return c.end(k, Ended(ctx)) // nobody else can go on with it
+			}
 			return c.resign(ctx, k)
 		}
 		if err := c.fill(); err != nil {
@@ -78,6 +82,13 @@ func (c *Conn) end(k *call, err error) error {
 // it; own is not signalled when it is done.
 func (c *Conn) drain(own *call) error {
 	for {
+		if own != nil && own.sink != nil {
+			if read, err := c.pour(own); err != nil {
+				return err
+			} else if read {
+				break
+			}
+		}
 		v, ok, err := c.rd.Poll()
 		if err != nil {
 			return err
@@ -85,16 +96,22 @@ func (c *Conn) drain(own *call) error {
 		if !ok {
 			break
 		}
-		if v.Kind() == resp3.Push {
+		var k *call
+		if v.Kind() == resp3.Push || c.cfg.Subscriber && pushed(v) {
 			c.push(v)
-			c.begun = c.limit
-			continue
-		}
-		k := c.front()
-		if k == nil || k.start >= c.begun {
+			k = c.confirmed(v)
+		} else if k = c.front(); k == nil || k.start >= c.begun || k.awaits != nil && !v.Kind().IsError() {
 			return errNobody
 		}
 		c.begun = c.limit
+		if c.observed {
+			c.wire(false, c.rd.Frame(), k != nil && k.hidden)
+		}
+		if k == nil {
+			continue
+		}
+		open := k.exec && k.got == k.want-1 && leavesOpen(v)
+		pops := k.pops && !v.IsNull() && !v.Kind().IsError()
 		complete, wanted := k.deliver(v, c.rd.Frame())
 		if !complete {
 			c.moved = true
@@ -106,10 +123,23 @@ func (c *Conn) drain(own *call) error {
 		c.freed += int(k.end - k.start)
 		switch {
 		case !wanted:
+			if pops {
+				c.popped.Add(1)
+			}
+			c.counters.orphans.Add(-1)
 			k.Release()
 		case k != own:
 			k.ready <- finished
 		}
+		if open {
+			return errOpen
+		}
+	}
+	// What is left is the part of one frame that has arrived.
+	if have := c.rd.Buffered(); have-c.part >= largePart {
+		c.part, c.moved = have, true
+	} else if have < c.part {
+		c.part = have
 	}
 	if (c.answered > 0 || c.moved) && (own == nil || own.state.Load() != done) {
 		c.mu.Lock()
@@ -117,6 +147,15 @@ func (c *Conn) drain(own *call) error {
 		c.mu.Unlock()
 	}
 	return nil
+}
+
+// errOpen ends a connection on which the server would go on queueing what it is
+// sent: servers before 7.0 do, when they refuse EXEC itself.
+var errOpen = errors.New("the server refused EXEC and did not end the transaction")
+
+func leavesOpen(v resp3.View) bool {
+	return v.Kind().IsError() && !bytes.HasPrefix(v.Bytes(), []byte("EXECABORT")) &&
+		!bytes.Contains(v.Bytes(), []byte("without MULTI"))
 }
 
 // front returns the oldest unanswered call whose bytes a writer has taken.
@@ -163,6 +202,7 @@ func (c *Conn) settle() {
 	}
 	c.ahead -= c.handed
 	c.handed = 0
+	c.counters.buffer = c.rd.Memory()
 	switch {
 	case c.head < len(c.inflight):
 		c.oldest = max(c.inflight[c.head].deadline, c.grace)
@@ -190,13 +230,12 @@ func (c *Conn) read() error {
 		return err
 	}
 	c.limit = c.taken.Load()
+	c.counters.in.Add(int64(c.rd.Buffered() - before))
+	if c.cfg.Subscriber {
+		c.heard.Store(time.Now().UnixNano())
+	}
 	if before == 0 {
 		c.begun, c.part = c.limit, 0
-	}
-	if have := c.rd.Buffered(); have-c.part >= largePart {
-		c.part, c.moved = have, true
-	} else if have < c.part {
-		c.part = have
 	}
 	return nil
 }
@@ -243,7 +282,7 @@ func (c *Conn) handOver() {
 	} else if next == nil {
 		c.leading = false
 		if c.nflight > 0 {
-			c.clock.arm() // it reads for callers that left
+			c.clock.hurry() // it reads for callers that left
 		}
 	} else {
 		next.waiting = false
@@ -255,9 +294,17 @@ func (c *Conn) handOver() {
 }
 
 func (c *Conn) push(v resp3.View) {
+	c.counters.pushed.Add(1)
+	if c.cfg.Observers.Pushes() {
+		c.pushCame(v, len(c.rd.Frame()))
+	}
 	if c.cfg.OnPush == nil {
 		c.pushes.Add(1)
 		return
+	}
+	if c.cfg.PushWaits {
+		c.held.Add(1)
+		defer c.held.Add(1)
 	}
 	c.cfg.OnPush(v)
 }

@@ -348,3 +348,33 @@ func TestErrorsNameCommandNodePhaseAndClassAndNothingElse(t *testing.T) {
 		}
 	})
 }
+
+// Servers before 7.0 that refuse EXEC itself stay in MULTI.
+func TestAnExecThatLeavesItsTransactionOpenEndsTheConnection(t *testing.T) {
+	for reply, ends := range map[string]bool{
+		"-NOPERM no permission to run 'exec'\r\n": true,
+		"-ERR unknown command 'EXEC'\r\n":         true,
+		"-EXECABORT Transaction discarded\r\n":    false,
+		"-ERR EXEC without MULTI\r\n":             false,
+		"*1\r\n-WRONGTYPE wrong\r\n":              false,
+		"_\r\n":                                   false,
+	} {
+		inBubble(t, Config{}, simnet.Options{}, func(c *Conn, p *peer) {
+			var errs []error
+			done := make(chan error, 1)
+			go func() {
+				rs := []command.Request{request("MULTI"), request("INCR", "n"), request("EXEC")}
+				done <- c.DoBatch(bg, rs, func(_ int, _ resp3.View, err error) { errs = append(errs, err) })
+			}()
+			synctest.Wait()
+			other := do(bg, c, "GET", "other")
+			p.send("+OK\r\n+QUEUED\r\n" + reply + "+QUEUED\r\n")
+			if err := <-done; err != nil || len(errs) != 3 || (errs[2] != nil) != (reply[0] == '-') {
+				t.Errorf("%q: %v, %v", reply, err, errs)
+			}
+			if r := <-other; (r.err != nil) != ends || (c.Err() != nil) != ends {
+				t.Errorf("%q: another caller was told %q, %v; the connection: %v", reply, r.text, r.err, c.Err())
+			}
+		})
+	}
+}

@@ -13,10 +13,15 @@ const (
 	bigWrite  = 64 << 10  // more than this is written in the background
 	keepWrite = 256 << 10 // larger write buffers are not kept
 	maxWrites = 8         // that one caller makes for others
-	partWrite = 1 << 20   // the most that is written at once
+	partWrite = 256 << 10 // the most that is written at once: progress, for the stall clock
 )
 
 var errBadCount = errors.New("the transport returned an impossible count")
+
+// smallWrite is how many unanswered bytes every transport has room for: up to
+// it a write does not block. The smallest default of a socket's buffers is twice
+// this; tests with narrower windows set it.
+var smallWrite = 8 << 10
 
 func yield() { runtime.Gosched() }
 
@@ -37,6 +42,9 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 		return Ended(ctx)
 	}
 	c.mu.Lock()
+	if !c.writing { // else the writer has looked
+		c.clock.use()
+	}
 	c.listen()
 	if c.err != nil {
 		err := c.err
@@ -83,8 +91,8 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 
 // listen lets in what has arrived on an idle connection before a command is
 // written to it: the peer may have closed it, and what it sent unasked must not
-// become the reply of the next command. It asks the transport at most once per
-// tick. It is called with mu held, which it may give up for a moment.
+// become the reply of the next command. It asks the transport only after a pause
+// without commands. It is called with mu held, which it may give up for a moment.
 func (c *Conn) listen() {
 	if !c.clock.unsure || c.nflight > 0 || c.leading || c.err != nil {
 		return
@@ -135,6 +143,7 @@ func (c *Conn) grant() {
 func (c *Conn) enqueue(k *call, size int, block time.Duration) {
 	k.end = c.taken.Load() + int64(len(c.wbuf))
 	c.nbytes += int(k.end-k.start) - size
+	c.counters.sent += int64(k.want)
 	k.deadline = c.clock.deadline(c, block)
 	if c.oldest == 0 {
 		c.oldest = max(k.deadline, c.grace)
@@ -146,11 +155,12 @@ func (c *Conn) enqueue(k *call, size int, block time.Duration) {
 // meanwhile. It is called with mu held and returns with it.
 func (c *Conn) write(ctx context.Context, k *call) {
 	c.writing = true
-	c.watch.writer = ctx.Done()
+	c.watch.writer, c.watch.late = ctx.Done(), 0
 	for i := 0; len(c.wbuf) > 0 && c.err == nil; i++ {
-		if len(c.wbuf) > bigWrite || i >= maxWrites || (i > 0 && k.state.Load() == done) {
+		if len(c.wbuf) > bigWrite || i >= maxWrites || (i > 0 && k.state.Load() == done) || c.mayBlock() {
 			// A write that may block must not keep this caller from reading,
 			// nor from its reply; nor should it write for others for ever.
+			c.watch.writer = nil
 			c.wg.Go(c.writeRest)
 			return
 		}
@@ -158,9 +168,12 @@ func (c *Conn) write(ctx context.Context, k *call) {
 			c.mu.Unlock()
 			yield()
 			c.mu.Lock()
-			if len(c.wbuf) > bigWrite {
+			if len(c.wbuf) > bigWrite || c.mayBlock() {
 				continue
 			}
+		}
+		if c.watch.writer != nil && (c.nbytes > smallWrite || !c.resumes) {
+			c.clock.hurry() // it may block: a tick lets the caller go
 		}
 		if !c.writeOnce() {
 			c.wg.Go(c.writeRest)
@@ -195,24 +208,39 @@ func (c *Conn) writeEnd() {
 func (c *Conn) writeOnce() bool {
 	b := c.wbuf
 	c.wbuf, c.spare = c.spare[:0], nil
-	c.taken.Add(int64(len(b)))
+	end := c.taken.Add(int64(len(b)))
+	start := end - int64(len(b))
+	var hidden []span
+	if c.observed {
+		hidden = c.hiddenIn(start, end)
+	}
 	c.mu.Unlock()
 	n, err := c.hand(b)
+	if c.observed {
+		c.wireOut(start, b[:n], hidden)
+	}
 	c.mu.Lock()
 	c.wrote += int64(n % partWrite)
 	if err == nil {
+		c.forgive()
 		if cap(b) <= keepWrite {
 			c.spare = b[:0]
 		}
 		return true
 	}
-	if c.err == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	if c.err == nil && late && c.resumes {
 		c.nc.SetWriteDeadline(time.Time{})
 		// The calls of the rest stay taken: some of their bytes may be out.
 		rest := append([]byte(nil), b[n:]...)
 		c.taken.Add(-int64(len(rest)))
 		c.wbuf = append(rest, c.wbuf...)
 		return false
+	}
+	if late {
+		err = errInterrupted
+	} else if c.greeting && !c.leading && c.err == nil {
+		err = c.lastWords(err)
 	}
 	c.die(err, "write")
 	if !c.leading {
@@ -282,6 +310,8 @@ func (c *Conn) withdraw(k *call) bool {
 		q.end -= size
 	}
 	n := k.want
+	c.counters.sent -= int64(n)
+	c.unhide(k)
 	k.Release()
 	if at == 0 && c.ahead == 0 {
 		c.oldest = 0

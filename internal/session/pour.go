@@ -1,0 +1,104 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
+)
+
+// errSink ends a connection in the middle of a string that nobody takes.
+var errSink = errors.New("the reply's writer failed")
+
+// sink is where the string goes that answers a call.
+type sink struct {
+	w    io.Writer
+	open bool  // the string has begun to arrive
+	n    int64 // bytes written
+	err  error // of w
+}
+
+// Pour sends one request, of a connection that nobody else uses, and writes the
+// string that answers it to w, piece by piece as it arrives, on the caller's
+// goroutine. While w waits, the connection is not taken for dead; Close waits
+// for w. A reply that is no string is returned, for the caller to judge and to
+// release.
+//
+// Once a piece is written, a context that ends, a lost connection and an error
+// of w (Outcome Done) end the connection: the rest of the string cannot be
+// skipped in bounded time.
+func (c *Conn) Pour(ctx context.Context, r *command.Request, w io.Writer) (int64, command.Reply, error) {
+	s := &sink{w: w}
+	reply, err := c.do(ctx, r, nil, s)
+	if s.err != nil {
+		return s.n, reply, &command.Error{
+			Command: r.Name(), Node: c.cfg.Node, Phase: "copy", Outcome: command.Done, Attempts: 1, Err: s.err,
+		}
+	}
+	if err != nil || s.open || reply.View().Kind() != resp3.BulkString {
+		return s.n, reply, err
+	}
+	// Another goroutine, which checked the connection, has read the reply.
+	s.write(reply.View().Bytes())
+	reply.Release()
+	if s.err != nil {
+		err = &command.Error{Command: r.Name(), Node: c.cfg.Node, Phase: "copy", Outcome: command.Done, Attempts: 1, Err: s.err}
+	}
+	return s.n, command.Reply{}, err
+}
+
+func (s *sink) write(b []byte) {
+	n, err := s.w.Write(b)
+	s.n += int64(n)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	s.err = err
+}
+
+// pour writes what has arrived of the string that answers k, the leader's own
+// call. It reports whether there is nothing more to do before the next read.
+func (c *Conn) pour(k *call) (read bool, err error) {
+	if k.state.Load() != pending || c.front() != k {
+		return false, nil
+	}
+	if !k.sink.open {
+		_, ok, more := c.rd.Begin()
+		if !ok {
+			return more, nil
+		}
+		if k.start >= c.begun {
+			return false, errNobody
+		}
+		k.sink.open = true
+	}
+	b, last, err := c.rd.Piece()
+	if err != nil {
+		return false, err
+	}
+	if len(b) > 0 {
+		c.moved = true
+		if c.observed {
+			c.wire(false, b, k.hidden)
+		}
+		c.held.Add(1)
+		k.sink.write(b)
+		c.held.Add(1)
+		if k.sink.err != nil {
+			return false, errSink
+		}
+	}
+	if !last {
+		return true, nil
+	}
+	c.begun = c.limit
+	c.head++
+	c.handed++
+	c.answered += k.want
+	c.freed += int(k.end - k.start)
+	k.got = k.want
+	k.state.Store(done)
+	return false, nil
+}

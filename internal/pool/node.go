@@ -30,11 +30,15 @@ var ErrClosed = errors.New("client closed")
 type Config struct {
 	// Dial opens a stream to the node.
 	Dial        func(ctx context.Context) (net.Conn, error)
-	DialTimeout time.Duration // dial and handshake; default 5 s
+	DialTimeout time.Duration // credentials, dial and handshake; default 5 s
 	OfflineWait time.Duration // how long commands wait for a connection; default 1 s
 	MaxPrivate  int           // private connections; default 1024
 	Session     session.Config
 	Hello       session.Hello
+	// Credentials, if not nil, takes the place of those in Hello. It is asked at
+	// most once a second for dials and at once for Reauthenticate, must obey its
+	// context, and calls of it may overlap.
+	Credentials func(ctx context.Context) (Credentials, error)
 }
 
 // Node is the pool of one node. It may be used by many goroutines at once.
@@ -42,6 +46,10 @@ type Node struct {
 	cfg    Config
 	shared atomic.Pointer[session.Conn]
 	room   chan struct{} // one token per private connection
+	keeper *keeper       // nil without Config.Credentials
+
+	tally      tally
+	generation atomic.Int64 // see Generation
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -52,12 +60,19 @@ type Node struct {
 	up       chan struct{} // closed when the dialler is through, nil if none runs
 	lastErr  error         // of the last dial
 	failures int           // in a row
+	down     time.Time     // since when there is no shared connection
+	cause    error         // why the last one died
 	next     time.Time     // when the next dial may start
 	since    time.Time     // when shared was opened
 	idle     []*session.Conn
 	private  map[*session.Conn]struct{}
-	refusals int       // private dials that failed in a row
-	turn     time.Time // when the next private dial may start, after failures
+	refusals int                        // private dials that failed in a row
+	turn     time.Time                  // when the next private dial may start, after failures
+	blocked  map[*session.Conn]struct{} // by commands that may block without end
+	watched  bool                       // for their sake
+
+	waiting                 atomic.Int64 // callers that wait for a private connection
+	unblocked, cutOff, lost atomic.Int64 // see PrivateStats
 }
 
 // New returns a Node that has no connection yet.
@@ -71,8 +86,12 @@ func New(cfg Config) *Node {
 	if cfg.MaxPrivate <= 0 {
 		cfg.MaxPrivate = 1024
 	}
-	n := &Node{cfg: cfg, private: map[*session.Conn]struct{}{}, room: make(chan struct{}, cfg.MaxPrivate)}
+	n := &Node{cfg: cfg, private: map[*session.Conn]struct{}{}, blocked: map[*session.Conn]struct{}{}, room: make(chan struct{}, cfg.MaxPrivate)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.down = time.Now()
+	if cfg.Credentials != nil {
+		n.keeper = newKeeper(n)
+	}
 	return n
 }
 
@@ -88,7 +107,7 @@ func (n *Node) Do(ctx context.Context, r *command.Request) (command.Reply, error
 			return command.Reply{}, n.unsent(r.Name(), err)
 		}
 		reply, err := c.Do(ctx, r)
-		if err == nil || !unsentByDeath(ctx, c, err) {
+		if err == nil || !n.passOn(ctx, c, err) {
 			return reply, err
 		}
 		n.retire(c)
@@ -112,7 +131,7 @@ func (n *Node) DoBatch(ctx context.Context, rs []command.Request, got func(int, 
 		again := false
 		err = c.DoBatch(ctx, rs, func(i int, v resp3.View, err error) {
 			if i == 0 && err != nil {
-				again = unsentByDeath(ctx, c, err) // then nothing of the batch was sent
+				again = n.passOn(ctx, c, err) // then nothing of the batch was sent
 			}
 			if !again {
 				got(i, v, err)
@@ -133,21 +152,27 @@ func (n *Node) none(rs []command.Request, got func(int, resp3.View, error), err 
 	return n.unsent("", err)
 }
 
-// unsentByDeath reports whether err only says that c was dead before anything
-// was sent: then the command goes to the next connection. Nothing is ever
-// repeated.
-func unsentByDeath(ctx context.Context, c *session.Conn, err error) bool {
+// passOn reports whether err only says that c was dead before anything was
+// sent: then the command goes to the next connection. That is part of finding
+// it one, and no retry: no server has seen a byte of it.
+func (n *Node) passOn(ctx context.Context, c *session.Conn, err error) bool {
 	var e *command.Error
-	return errors.As(err, &e) && e.Outcome == command.NotSent && e.Phase != "build" && ctx.Err() == nil && c.Err() != nil
+	if !errors.As(err, &e) || e.Outcome != command.NotSent || e.Phase == "build" || ctx.Err() != nil || c.Err() == nil {
+		return false
+	}
+	n.tally.passedOn.Add(1)
+	return true
 }
 
 // retire takes a dead connection out of use and waits for its end elsewhere.
 func (n *Node) retire(c *session.Conn) {
+	since, err := c.Since(), c.Err()
 	n.mu.Lock()
 	if !n.shared.CompareAndSwap(c, nil) {
 		n.mu.Unlock()
 		return
 	}
+	n.down, n.cause = since, err
 	closed := n.closed
 	if !closed {
 		n.wg.Go(func() { c.Close() })
@@ -236,17 +261,22 @@ func (n *Node) wait(ctx context.Context, deadline time.Time) (*session.Conn, err
 	}
 }
 
-// refused reports whether the server turned the last dial down for the user's
-// credentials: waiting longer does not help the caller.
+// refused reports whether the last dial failed for the user's credentials:
+// waiting longer does not help the caller.
 func (n *Node) refused() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return !n.closed && credentials(n.lastErr)
 }
 
-// credentials reports whether err is the server's word on who asks.
+// credentials reports whether err is the server's word on who asks, or that of
+// the provider who should know.
 func credentials(err error) bool {
 	var e resp3.ServerError
+	var p *providerError
+	if errors.As(err, &p) {
+		return true
+	}
 	if !errors.As(err, &e) {
 		return false
 	}
@@ -291,7 +321,9 @@ func (n *Node) dial() {
 	var c *session.Conn
 	err := sleep(n.ctx, pause)
 	if err == nil {
-		c, err = n.open(n.ctx, n.cfg.Session)
+		cfg := n.cfg.Session
+		cfg.Role = "shared"
+		c, err = n.open(n.ctx, cfg, false)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -311,18 +343,34 @@ func (n *Node) dial() {
 		return
 	}
 	n.lastErr, n.since = nil, time.Now()
+	n.generation.Add(1)
 	n.shared.Store(c)
+	n.tally.shared.Add(1)
 }
 
-// open dials and greets.
-func (n *Node) open(ctx context.Context, cfg session.Config) (*session.Conn, error) {
+// open dials and greets. own says that the connection is for one caller alone.
+func (n *Node) open(ctx context.Context, cfg session.Config, own bool) (c *session.Conn, err error) {
+	ended := n.dialling(&cfg)
+	defer func() { ended(c, err) }()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
 	defer cancel()
+	if n.keeper != nil {
+		return n.keeper.open(ctx, cfg, own)
+	}
+	return n.greet(ctx, cfg, n.cfg.Hello)
+}
+
+func (n *Node) greet(ctx context.Context, cfg session.Config, h session.Hello) (*session.Conn, error) {
 	nc, err := n.cfg.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return session.Open(ctx, nc, cfg, n.cfg.Hello)
+	c, err := session.Open(ctx, nc, cfg, h)
+	var e *command.Error
+	if errors.As(err, &e) { // it becomes the cause of an error that says the rest
+		err = fmt.Errorf("%s in the %s: %w", e.Command, e.Phase, e.Err)
+	}
+	return c, err
 }
 
 // backoff returns how long to wait before the next dial: full jitter up to an
@@ -334,6 +382,10 @@ func backoff(failures int) time.Duration {
 	bound := backoffBase << min(failures-2, 16)
 	return rand.N(min(bound, backoffMax))
 }
+
+// Backoff returns how long to wait before the next try after failures in a row,
+// for connections that Dial opened and that do not last.
+func Backoff(failures int) time.Duration { return backoff(failures) }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
@@ -354,6 +406,9 @@ func (n *Node) Close() error {
 	n.mu.Lock()
 	n.closed = true
 	n.cancel()
+	if n.keeper != nil {
+		n.keeper.close()
+	}
 	all := n.idle
 	for c := range n.private {
 		all = append(all, c)

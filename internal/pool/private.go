@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redisx/redisx/command"
@@ -20,14 +21,21 @@ func (n *Node) doPrivate(ctx context.Context, r *command.Request) (command.Reply
 		if err != nil {
 			return command.Reply{}, n.unsent(r.Name(), err)
 		}
-		reply, err := c.Do(ctx, r)
-		again := err != nil && try < keepIdle && unsentByDeath(ctx, c, err)
-		// What a caller abandoned still blocks its connection: that one is closed.
-		n.give(c, c.Pending() == 0)
+		reply, err := n.doBlocking(ctx, c, r)
+		again := err != nil && try < keepIdle && n.passOn(ctx, c, err)
+		n.release(ctx, c)
 		if !again {
 			return reply, err
 		}
 	}
+}
+
+func (n *Node) doBlocking(ctx context.Context, c *session.Conn, r *command.Request) (command.Reply, error) {
+	if r.Block() < 0 {
+		n.hold(c)
+		defer n.unhold(c)
+	}
+	return c.Do(ctx, r)
 }
 
 // batchPrivate runs a batch that may block on a connection of its own.
@@ -36,36 +44,42 @@ func (n *Node) batchPrivate(ctx context.Context, rs []command.Request, got func(
 	if err != nil {
 		return n.none(rs, got, err)
 	}
+	n.hold(c)
 	clean := false
-	defer func() { n.give(c, clean) }()
+	defer func() {
+		n.unhold(c)
+		n.give(c, clean)
+	}()
 	err = c.DoBatch(ctx, rs, got)
 	clean = c.Pending() == 0
 	return err
 }
 
-// With calls fn with a connection that nobody else uses. The connection is
-// kept for others only if fn returns nil and left nothing in flight.
-func (n *Node) With(ctx context.Context, fn func(*session.Conn) error) error {
+// Take returns a connection that nobody else uses until Give.
+func (n *Node) Take(ctx context.Context) (*session.Conn, error) {
 	c, err := n.take(ctx)
 	if err != nil {
-		return n.unsent("", err)
+		return nil, n.unsent("", err)
 	}
-	clean := false
-	defer func() { n.give(c, clean) }()
-	err = fn(c)
-	clean = err == nil && c.Pending() == 0
-	return err
+	n.hold(c) // what its user runs on it may block without end
+	return c, nil
 }
+
+// Give takes back what Take returned. A clean connection, in the state in which
+// it was taken and with nothing in flight, is kept for others.
+func (n *Node) Give(c *session.Conn, clean bool) {
+	n.unhold(c)
+	n.give(c, clean && c.Pending() == 0)
+}
+
+// Name returns the node's address, for errors.
+func (n *Node) Name() string { return n.cfg.Session.Node }
 
 // take returns a private connection: an idle one, or a new one within the
 // bound on their number.
 func (n *Node) take(ctx context.Context) (*session.Conn, error) {
-	select {
-	case n.room <- struct{}{}:
-	case <-ctx.Done():
-		return nil, session.Ended(ctx)
-	case <-n.ctx.Done():
-		return nil, ErrClosed
+	if err := n.enter(ctx); err != nil {
+		return nil, err
 	}
 	for {
 		n.mu.Lock()
@@ -87,18 +101,87 @@ func (n *Node) take(ctx context.Context) (*session.Conn, error) {
 		}
 		n.drop(c)
 	}
-	c, err := n.Dial(ctx, n.cfg.Session)
+	c, err := n.dialPrivate(ctx, n.cfg.Session, true)
 	if err != nil {
 		<-n.room
 	}
 	return c, err
 }
 
+// enter waits for room for one more private connection. Those who wait are
+// served in order.
+func (n *Node) enter(ctx context.Context) error {
+	select {
+	case n.room <- struct{}{}:
+		return nil
+	default:
+	}
+	waiting := n.waiting.Add(1)
+	defer n.waiting.Add(-1)
+	select {
+	case n.room <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return &ExhaustedError{Max: cap(n.room), Waiting: int(waiting), Err: session.Ended(ctx)}
+	case <-n.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// ExhaustedError reports that all private connections of a node were in use,
+// by blocking commands and sessions, until the context of a caller ended.
+// Nothing was sent.
+type ExhaustedError struct {
+	Max     int   // the bound on their number, Config.MaxPrivate
+	Waiting int   // how many callers waited when this one joined, itself included
+	Err     error // why it waits no longer: the context's error
+}
+
+// Error names the bound and the queue.
+func (e *ExhaustedError) Error() string {
+	return fmt.Sprintf("all %d private connections are in use (MaxPrivate), %d callers wait: %v", e.Max, e.Waiting, e.Err)
+}
+
+// Unwrap returns the context's error.
+func (e *ExhaustedError) Unwrap() error { return e.Err }
+
+// PrivateStats says how the private connections of a node are used. The last
+// three count since the start.
+type PrivateStats struct {
+	Max     int // the bound
+	InUse   int // by callers, or being drained
+	Idle    int // kept for the next caller
+	Waiting int // callers that wait for room
+	// Blocking commands whose callers left before the reply: ended with CLIENT
+	// UNBLOCK, their connections kept; or with their connections.
+	Unblocked, CutOff int64
+	// Lost counts those of Unblocked whose reply held something all the same:
+	// the server had popped an element that nobody was left to take.
+	Lost int64
+}
+
+// PrivateStats returns the numbers of now.
+func (n *Node) PrivateStats() PrivateStats {
+	n.mu.Lock()
+	idle := len(n.idle)
+	n.mu.Unlock()
+	return PrivateStats{
+		Max: cap(n.room), InUse: len(n.room), Idle: idle, Waiting: int(n.waiting.Load()),
+		Unblocked: n.unblocked.Load(), CutOff: n.cutOff.Load(), Lost: n.lost.Load(),
+	}
+}
+
 // Dial opens one more connection with a configuration of its own. The Node
 // closes it at the latest in Close; before that its user calls Drop. It waits
 // for the shared connection first, whose backoff spares a node that is down,
 // and backs off by itself where only further connections are refused.
+//
+// While it lives it is kept authenticated, so it must not be in MULTI.
 func (n *Node) Dial(ctx context.Context, cfg session.Config) (*session.Conn, error) {
+	return n.dialPrivate(ctx, cfg, false)
+}
+
+func (n *Node) dialPrivate(ctx context.Context, cfg session.Config, own bool) (*session.Conn, error) {
 	if err := n.live(ctx); err != nil {
 		return nil, err
 	}
@@ -109,7 +192,7 @@ func (n *Node) Dial(ctx context.Context, cfg session.Config) (*session.Conn, err
 	defer cancel(nil)
 	stop := context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })
 	defer stop()
-	c, err := n.open(ctx, cfg)
+	c, err := n.open(ctx, cfg, own)
 	n.dialled(err)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -184,15 +267,9 @@ func (n *Node) drop(c *session.Conn) {
 // give takes a private connection back.
 func (n *Node) give(c *session.Conn, clean bool) {
 	defer func() { <-n.room }()
-	if clean && c.Err() == nil {
-		n.mu.Lock()
-		if !n.closed && len(n.idle) < keepIdle {
-			delete(n.private, c)
-			n.idle = append(n.idle, c)
-			n.mu.Unlock()
-			return
-		}
-		n.mu.Unlock()
+	if clean {
+		n.keep(c)
+		return
 	}
 	n.drop(c)
 }

@@ -38,7 +38,7 @@ func setup(t *testing.T) (*Hub, *pool.Node) {
 	t.Helper()
 	srv := serverstest.Start(t)
 	n := newNode(t, srv.Addr, session.Hello{})
-	return New(n, session.Config{Node: srv.Addr}), n
+	return New(n, session.Config{Node: srv.Addr}, Config{}), n
 }
 
 func run(t *testing.T, n *pool.Node, name string, args ...string) {
@@ -156,7 +156,7 @@ func TestWithoutPushAWatchIsRefused(t *testing.T) {
 	srv := serverstest.Start(t)
 	t.Run("over RESP2", func(t *testing.T) {
 		n := newNode(t, srv.Addr, session.Hello{RESP2: true})
-		h := New(n, session.Config{})
+		h := New(n, session.Config{}, Config{})
 		for range 2 {
 			if _, err := h.Watch(bg, "k"); !errors.Is(err, ErrNoPush) {
 				t.Errorf("error %v", err)
@@ -166,7 +166,7 @@ func TestWithoutPushAWatchIsRefused(t *testing.T) {
 	t.Run("for a user who may not track", func(t *testing.T) {
 		n := newNode(t, srv.Addr, session.Hello{})
 		run(t, n, "ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-client|tracking")
-		h := New(newNode(t, srv.Addr, session.Hello{Username: "bob", Password: "pw"}), session.Config{})
+		h := New(newNode(t, srv.Addr, session.Hello{Username: "bob", Password: "pw"}), session.Config{}, Config{})
 		if _, err := h.Watch(bg, "k"); !errors.Is(err, ErrNoPush) {
 			t.Errorf("error %v", err)
 		}

@@ -1,0 +1,163 @@
+package tracking
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/pool"
+	"github.com/redisx/redisx/internal/session"
+	"github.com/redisx/redisx/resp3"
+)
+
+var trackingSpec = command.NewSpec(command.Spec{Name: "CLIENT TRACKING", Arity: -3, Retry: command.RetrySession})
+
+var errLost = errors.New("tracking: the connection was lost")
+
+// line is one tracking connection.
+type line struct {
+	conn       *session.Conn
+	generation int64 // of the node's shared connection, when conn was dialled
+	dead       bool  // guarded by Hub.mu
+}
+
+// attempt is one dial of a line.
+type attempt struct {
+	done chan struct{} // closed at its end
+	line *line
+	err  error
+}
+
+// connect returns the live line, waiting for one. A caller that leaves does
+// not end the dial that others need.
+func (h *Hub) connect(ctx context.Context) (*line, error) {
+	h.mu.Lock()
+	l, a, err := h.current()
+	h.mu.Unlock()
+	if l != nil || err != nil {
+		return l, err
+	}
+	select {
+	case <-a.done:
+		return a.line, a.err
+	case <-ctx.Done():
+		return nil, session.Ended(ctx)
+	}
+}
+
+// current returns the live line, or the attempt to get one, which it starts if
+// there is none. It is called with mu held.
+func (h *Hub) current() (*line, *attempt, error) {
+	switch {
+	case h.closed:
+		return nil, nil, pool.ErrClosed
+	case h.noPush:
+		return nil, nil, ErrNoPush
+	}
+	if l := h.line; l != nil {
+		if l.generation == h.node.Generation() {
+			return l, nil, nil
+		}
+		h.lost(l)
+	}
+	if h.dialing == nil {
+		a := &attempt{done: make(chan struct{})}
+		h.dialing = a
+		if h.began.IsZero() {
+			h.began = time.Now()
+		}
+		h.wg.Go(func() { h.dial(a) })
+	}
+	return nil, h.dialing, nil
+}
+
+// lost takes l out of use. It is called with mu held.
+func (h *Hub) lost(l *line) {
+	l.dead = true
+	if h.line == l {
+		h.line, h.spent = nil, l.conn
+		h.changedAll()
+	}
+}
+
+func (h *Hub) dial(a *attempt) {
+	h.mu.Lock()
+	spent := h.spent
+	h.spent = nil
+	h.mu.Unlock()
+	if spent != nil {
+		h.node.Drop(spent)
+	}
+	l, err := h.open()
+	h.mu.Lock()
+	h.dialing = nil
+	switch {
+	case h.ctx.Err() != nil:
+		err = pool.ErrClosed
+	case err == nil && l.dead:
+		err = errLost
+	case errors.Is(err, ErrNoPush):
+		h.noPush = true
+	}
+	if a.err = err; err == nil {
+		a.line, h.line, h.met = l, l, true
+	}
+	h.mu.Unlock()
+	close(a.done)
+	if l != nil && err != nil {
+		h.node.Drop(l.conn)
+	}
+}
+
+// open dials and asks the server to push.
+func (h *Hub) open() (*line, error) {
+	if err := h.node.Ready(h.ctx); err != nil {
+		return nil, err
+	}
+	l := &line{generation: h.node.Generation()}
+	cfg := h.conn
+	cfg.Role, cfg.Standing = "tracking", true
+	cfg.OnPush = h.push
+	cfg.OnClose = func(error) {
+		h.mu.Lock()
+		h.lost(l)
+		h.mu.Unlock()
+	}
+	c, err := h.node.Dial(h.ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	l.conn = c
+	if err := h.track(h.ctx, c); err != nil {
+		h.node.Drop(c)
+		return nil, err
+	}
+	return l, nil
+}
+
+// track asks the server to push changes: of keys that c reads, or of all that
+// begin with the prefixes.
+func (h *Hub) track(ctx context.Context, c *session.Conn) error {
+	if !c.RESP3() {
+		return ErrNoPush // the server would track, and keep it to itself
+	}
+	r := command.NewRequest(trackingSpec, command.Str("ON"))
+	if len(h.cfg.Prefixes) > 0 {
+		r.Add(command.Str("BCAST"))
+	}
+	for _, p := range h.cfg.Prefixes {
+		r.Add(command.Str("PREFIX"))
+		r.Add(command.Str(p))
+	}
+	reply, err := c.Do(ctx, &r)
+	if err == nil {
+		reply.Release()
+		return nil
+	}
+	var e resp3.ServerError
+	if errors.As(err, &e) && (e.Code() == "ERR" || e.Code() == "NOPERM") {
+		return ErrNoPush // for good, unlike LOADING and its like
+	}
+	return err
+}

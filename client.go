@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/observe"
 	"github.com/redisx/redisx/internal/pool"
+	"github.com/redisx/redisx/internal/pubsub"
 	"github.com/redisx/redisx/internal/session"
+	"github.com/redisx/redisx/internal/topology"
 	"github.com/redisx/redisx/internal/tracking"
 	"github.com/redisx/redisx/resp3"
 )
@@ -35,8 +38,16 @@ func SafeToRetry(err error) bool { return command.SafeToRetry(err) }
 type Client struct {
 	Commands
 
-	node *pool.Node
-	hub  *tracking.Hub
+	node      *pool.Node
+	route     *topology.Standalone
+	conns     *session.Group
+	observers *observe.Set
+
+	hub    *tracking.Hub // of Watch
+	cache  *tracking.Hub // of Cached; the same, but with prefixes
+	pubsub *pubsub.Hub
+
+	multiWorks atomic.Bool // a transaction has run
 
 	mu       sync.Mutex
 	closed   bool
@@ -60,7 +71,15 @@ func ConnectConfig(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	observers, err := cfg.observers()
+	if err != nil {
+		return nil, fmt.Errorf("redisx: Config.Observers: %w", err)
+	}
+	dialer := cfg.dialer()
 	conn := session.Config{
+		Observers:   observers,
+		Group:       &session.Group{},
+		Role:        "private",
 		Node:        cfg.Addr,
 		MaxInFlight: cfg.MaxInFlight,
 		MaxBytes:    cfg.MaxBytes,
@@ -68,11 +87,12 @@ func ConnectConfig(ctx context.Context, cfg Config) (*Client, error) {
 		Limits:      cfg.Limits,
 	}
 	node := pool.New(pool.Config{
-		Dial:        func(ctx context.Context) (net.Conn, error) { return cfg.Dialer.Dial(ctx, cfg.Network, cfg.Addr) },
+		Dial:        func(ctx context.Context) (net.Conn, error) { return dialer.Dial(ctx, cfg.Network, cfg.Addr) },
 		DialTimeout: cfg.DialTimeout,
 		OfflineWait: cfg.OfflineWait,
 		MaxPrivate:  cfg.MaxPrivate,
 		Session:     conn,
+		Credentials: cfg.provider(),
 		Hello: session.Hello{
 			Username:   cfg.Username,
 			Password:   string(cfg.Password),
@@ -81,7 +101,16 @@ func ConnectConfig(ctx context.Context, cfg Config) (*Client, error) {
 			RESP2:      cfg.RESP2,
 		},
 	})
-	c := &Client{node: node, hub: tracking.New(node, conn), attached: map[any]io.Closer{}}
+	retry := cfg.Retry.withDefaults()
+	c := &Client{node: node, conns: conn.Group, observers: observers, attached: map[any]io.Closer{}}
+	c.route = topology.NewStandalone(node, topology.Config{
+		Policy:    topology.Policy{Reads: retry.Reads, NotRun: retry.NotRun, Patience: node.OfflineWait()},
+		Burst:     max(retry.Burst, 0),
+		Traffic:   func() int64 { return conn.Group.Counts().Commands },
+		Observers: observers,
+	})
+	c.openTracking(node, conn, cfg.Cache)
+	c.pubsub = pubsub.New(node, conn)
 	c.Commands = Commands{d: c}
 	if err := node.Open(ctx); err != nil {
 		node.Close()
@@ -94,49 +123,46 @@ func ConnectConfig(ctx context.Context, cfg Config) (*Client, error) {
 // makes the Client a command.Doer. Most users want the methods of Commands, or
 // the function Do.
 func (c *Client) Do(ctx context.Context, r command.Request) (command.Reply, error) {
-	if err := shareable(&r); err != nil {
+	if c.observers.Commands() {
+		return c.doObserved(ctx, &r)
+	}
+	return c.do(ctx, &r)
+}
+
+// doObserved is do, apart so that a caller who waits in do has no more on its
+// stack than it needs.
+//
+//go:noinline
+func (c *Client) doObserved(ctx context.Context, r *command.Request) (command.Reply, error) {
+	return c.observed(ctx, *r, c.do)
+}
+
+func (c *Client) do(ctx context.Context, r *command.Request) (command.Reply, error) {
+	if err := shareable(r); err != nil {
 		return command.Reply{}, err
 	}
-	return c.node.Do(ctx, &r)
+	c.touch(r)
+	reply, err := c.route.Do(ctx, r)
+	c.touch(r)
+	return reply, err
 }
 
 // DoBatch sends several requests in one go; it makes the Client a
 // command.Batcher. Most users want Pipeline.
 func (c *Client) DoBatch(ctx context.Context, rs []command.Request, got func(i int, v resp3.View, err error)) error {
+	if c.observers.Commands() {
+		return c.observedBatch(ctx, rs, got, c.doBatch)
+	}
+	return c.doBatch(ctx, rs, got)
+}
+
+func (c *Client) doBatch(ctx context.Context, rs []command.Request, got gotten) error {
 	for i := range rs {
 		if err := shareable(&rs[i]); err != nil {
-			for i := range rs { // one of them keeps all from being sent
-				got(i, resp3.View{}, &Error{Command: rs[i].Name(), Node: "client", Phase: "build", Outcome: command.NotSent, Err: err})
-			}
-			return err
+			return refuseAll(rs, got, errors.Unwrap(err))
 		}
 	}
-	return c.node.DoBatch(ctx, rs, got)
-}
-
-// errSession is why a shared connection refuses a command.
-var errSession = errors.New("this command binds its connection: run it inside Client.WithSession")
-
-// shareable refuses what would change the connection under other callers.
-func shareable(r *command.Request) error {
-	if s := r.Spec(); s != nil && (s.Retry == command.RetrySession || binds(s.Name, r)) {
-		return &Error{Command: s.Name, Node: "client", Phase: "build", Outcome: command.NotSent, Err: errSession}
-	}
-	return nil
-}
-
-// binds reports whether a command that the table may lack changes its
-// connection, or makes the server answer more or less than once.
-func binds(name string, r *command.Request) bool {
-	if (name == "CLIENT" || name == "HIMPORT") && r.Len() > 0 { // a subcommand that the table lacks
-		name += " " + strings.ToUpper(r.Arg(0).Text())
-	}
-	switch name {
-	case "MONITOR", "SYNC", "PSYNC", "REPLCONF", "CLIENT REPLY", "CLIENT NO-EVICT", "CLIENT NO-TOUCH",
-		"ASKING", "READONLY", "READWRITE", "EXEC", "HIMPORT PREPARE":
-		return true
-	}
-	return false
+	return c.touchBatch(ctx, rs, got, c.route.DoBatch)
 }
 
 // Do runs a command value and returns its typed result.
@@ -188,6 +214,7 @@ func (c *Client) Close() error {
 	for i := len(attached) - 1; i >= 0; i-- {
 		errs = append(errs, attached[i].Close())
 	}
-	errs = append(errs, c.node.Close())
+	c.closeTracking()
+	errs = append(errs, c.pubsub.Close(), c.node.Close())
 	return errors.Join(errs...)
 }

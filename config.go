@@ -1,11 +1,13 @@
 package redisx
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -14,51 +16,55 @@ import (
 	"github.com/redisx/redisx/transport"
 )
 
-// Secret is text that is never printed, logged or marshalled. Convert it to a
-// string to use it.
-type Secret string
-
-const redacted = "[redacted]"
-
-// String returns "[redacted]", or "" if there is no secret.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return redacted
-}
-
-// GoString is String in quotes.
-func (s Secret) GoString() string { return strconv.Quote(s.String()) }
-
-// Format prints what String prints, whatever the verb.
-func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, s.String()) }
-
-// MarshalText returns what String returns.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// LogValue returns what String returns.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
 // Config says how to reach a server and what to bound. Zero fields take the
-// defaults; a zero Config is 127.0.0.1:6379.
+// defaults; a zero Config is 127.0.0.1:6379. A negative number or time is an
+// error unless the field says what it means. Printing a Config shows no secret.
 type Config struct {
-	// Network is "tcp" or "unix". Default "tcp".
+	// Network is "tcp", "unix", "ws" or "wss". Default "tcp".
 	Network string
-	// Addr is host:port, or the path of a unix socket. Default 127.0.0.1:6379.
+	// Addr is host:port, the path of a unix socket, or host:port/path for ws and
+	// wss. A name is resolved at every dial. Default 127.0.0.1:6379.
 	Addr string
-	// Username and Password authenticate the connection. Username defaults to
+	// TLS encrypts a tcp network, if it is not nil, and configures wss. It is
+	// used as a copy, with a minimum of TLS 1.2. The certificate must be for
+	// ServerName or else the host of Addr. See transport.TLS.
+	TLS *tls.Config `json:"-"`
+	// Header is sent when a WebSocket is opened, such as Authorization.
+	Header map[string]Secret
+	// KeepAlive is how long a connection is silent before TCP probes the peer.
+	// Default 15 s; negative: no probes. See transport.Net.
+	KeepAlive time.Duration
+	// UserTimeout is how long sent data may stay unacknowledged before the
+	// kernel gives a TCP connection up (Linux). Default 10 s; negative: the
+	// system's own.
+	UserTimeout time.Duration
+	// Dialer opens the streams, in place of all of the above but Network and
+	// Addr, which it is given as they are. A proxy under TLS is
+	// transport.TLS{Under: proxy}.
+	Dialer transport.Dialer `json:"-"`
+
+	// Username and Password authenticate the connections. Username defaults to
 	// "default" when there is a password.
 	Username string
 	Password Secret
+	// Credentials, if not nil, is asked for username and password instead: when
+	// a connection is dialled, though at most once a second, before the
+	// credentials end, and by Client.Reauthenticate. It is given DialTimeout and
+	// must return when its context ends; calls may overlap. While it fails,
+	// nothing is dialled: commands that need a connection fail with its error,
+	// which must not hold a secret. A panic counts as an error.
+	Credentials func(ctx context.Context) (Credentials, error) `json:"-"`
 	// DB is the database to select. Default 0.
 	DB int
-	// ClientName names the connections in CLIENT LIST. No spaces.
+	// ClientName names the connections in CLIENT LIST: printable ASCII without
+	// spaces. Default: no name.
 	ClientName string
 	// RESP2 keeps the client from asking for RESP3. Without RESP3 there are no
 	// push messages, so whatever waits for a change has to poll.
 	RESP2 bool
-	// DialTimeout bounds dial and handshake. Default 5 s.
+
+	// DialTimeout bounds the asking for credentials, the dial and the handshake
+	// together. Default 5 s.
 	DialTimeout time.Duration
 	// Timeout bounds commands whose context has no deadline: the longest a
 	// server may leave a command unanswered before the connection counts as
@@ -68,8 +74,8 @@ type Config struct {
 	// back before it fails as not sent. Default 1 s.
 	OfflineWait time.Duration
 	// MaxInFlight bounds the commands in flight on the shared connection,
-	// MaxBytes their size. Callers beyond it wait in order, as long as their
-	// contexts let them. Defaults 8192 and 8 MiB.
+	// MaxBytes their size in bytes. Callers beyond it wait in order, as long as
+	// their contexts let them. Defaults 8192 and 8 MiB.
 	MaxInFlight int
 	MaxBytes    int
 	// MaxPrivate bounds the private connections of blocking commands and
@@ -77,115 +83,114 @@ type Config struct {
 	MaxPrivate int
 	// Limits bounds what is accepted from the server. See resp3.Limits.
 	Limits resp3.Limits
-	// Dialer opens the streams. Default transport.Net{}.
-	Dialer transport.Dialer
+	// Cache tunes what Cached keeps.
+	Cache CacheConfig
+
+	// Retry bounds what the client sends again by itself.
+	Retry RetryConfig
+	// Observers are told what the client does, in this order. See package
+	// telemetry.
+	Observers []Observer `json:"-"`
+	// Logger is told of connections, retries and panics of observers, at a
+	// bounded rate and without arguments (telemetry.Log). Default: no log.
+	Logger *slog.Logger `json:"-"`
 }
 
-// ParseURL returns the Config that a URL states:
-//
-//	redis://[[user]:password@]host[:port][/db][?parameters]
-//	unix://[[user]:password@]/path/to/socket[?db=n&parameters]
-//
-// valkey:// is redis://. Parameters: db, name (ClientName), protocol (2 or 3),
-// timeout, dial_timeout, offline_wait (durations such as 500ms), max_in_flight.
-// An unknown parameter is an error. Errors never hold the URL: it may carry a
-// password.
-func ParseURL(rawURL string) (Config, error) {
-	var c Config
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return c, errors.New("redisx: the URL cannot be parsed (its text is withheld, it may hold a password)")
-	}
-	if u.User != nil {
-		c.Username = u.User.Username()
-		password, _ := u.User.Password()
-		c.Password = Secret(password)
-	}
-	switch u.Scheme {
-	case "redis", "valkey":
-		c.Network = "tcp"
-		host, port := u.Hostname(), u.Port()
-		if host == "" {
-			host = "127.0.0.1"
-		}
-		if port == "" {
-			port = "6379"
-		}
-		c.Addr = net.JoinHostPort(host, port)
-		if db := strings.Trim(u.Path, "/"); db != "" {
-			if c.DB, err = strconv.Atoi(db); err != nil || c.DB < 0 {
-				return c, errors.New("redisx: the URL's path is not a database number")
-			}
-		}
-	case "unix":
-		c.Network, c.Addr = "unix", u.Path
-		if c.Addr == "" {
-			return c, errors.New("redisx: a unix URL needs a path: unix:///run/redis.sock")
-		}
-	case "rediss", "valkeys", "ws", "wss", "redis+sentinel", "redis+cluster":
-		return c, fmt.Errorf("redisx: scheme %s is not supported yet", u.Scheme)
-	default:
-		return c, errors.New("redisx: a URL begins with redis://, valkey:// or unix://")
-	}
-	for name, values := range u.Query() {
-		if err := c.parameter(name, values[len(values)-1]); err != nil {
-			return c, err
-		}
-	}
-	return c, nil
-}
+// maxDuration is the longest time that a Config may state: sums of a few do not
+// overflow.
+const maxDuration = 10 * 365 * 24 * time.Hour
 
-func (c *Config) parameter(name, value string) error {
-	var err error
-	switch name {
-	case "db":
-		c.DB, err = strconv.Atoi(value)
-	case "name":
-		c.ClientName = value
-	case "protocol":
-		if value != "2" && value != "3" {
-			err = errors.New("not 2 or 3")
-		}
-		c.RESP2 = value == "2"
-	case "timeout":
-		c.Timeout, err = time.ParseDuration(value)
-	case "dial_timeout":
-		c.DialTimeout, err = time.ParseDuration(value)
-	case "offline_wait":
-		c.OfflineWait, err = time.ParseDuration(value)
-	case "max_in_flight":
-		c.MaxInFlight, err = strconv.Atoi(value)
-	default:
-		return fmt.Errorf("redisx: unknown URL parameter %q", name)
-	}
-	if err != nil {
-		return fmt.Errorf("redisx: URL parameter %s has an invalid value", name)
-	}
-	return nil
-}
-
-// check reports what makes a Config unusable.
+// check reports what makes a Config unusable, and fills in where to dial. Its
+// errors do not quote Addr: people put URLs there.
 func (c *Config) check() error {
 	if c.Network == "" {
 		c.Network = "tcp"
 	}
-	if c.Addr == "" {
+	if c.Addr == "" && c.Network == "tcp" {
 		c.Addr = "127.0.0.1:6379"
 	}
-	if c.Dialer == nil {
-		c.Dialer = transport.Net{}
+	if err := c.checkDial(); err != nil {
+		return err
 	}
 	switch {
-	case c.Network != "tcp" && c.Network != "unix":
-		return fmt.Errorf("redisx: network %q is neither tcp nor unix", c.Network)
+	case c.Credentials != nil && (c.Username != "" || c.Password != ""):
+		return errors.New("redisx: Config has both Credentials and a username or password")
 	case c.DB < 0:
 		return errors.New("redisx: a database number cannot be negative")
-	case strings.ContainsAny(c.ClientName, " \r\n"):
-		return errors.New("redisx: a client name cannot hold spaces or newlines")
+	case strings.ContainsFunc(c.ClientName, func(r rune) bool { return r < '!' || r > '~' }):
+		return errors.New("redisx: a client name is printable ASCII without spaces")
 	case c.Timeout < 0 || c.DialTimeout < 0 || c.OfflineWait < 0:
 		return errors.New("redisx: a timeout cannot be negative")
+	case max(c.Timeout, c.DialTimeout, c.OfflineWait, c.KeepAlive, c.UserTimeout) > maxDuration:
+		return errors.New("redisx: a timeout cannot be longer than ten years")
 	case c.MaxInFlight < 0 || c.MaxBytes < 0 || c.MaxPrivate < 0:
 		return errors.New("redisx: a bound cannot be negative")
 	}
+	return c.Cache.check()
+}
+
+func (c *Config) checkDial() error {
+	if c.Dialer != nil {
+		if c.TLS != nil || len(c.Header) > 0 || c.KeepAlive != 0 || c.UserTimeout != 0 {
+			return errors.New("redisx: Config has a Dialer and what only the default one heeds: " +
+				"TLS, Header, KeepAlive or UserTimeout; a Dialer of one's own goes under a transport.TLS or transport.WebSocket")
+		}
+		return nil
+	}
+	hostPort, web := c.Addr, false
+	switch c.Network {
+	case "tcp":
+	case "unix":
+		if c.Addr == "" {
+			return errors.New("redisx: a unix network needs the path of a socket")
+		}
+		if c.TLS != nil {
+			return errors.New("redisx: there is no TLS over a unix socket")
+		}
+	case "ws", "wss":
+		hostPort, _, _ = strings.Cut(c.Addr, "/")
+		web = true
+	default:
+		return fmt.Errorf("redisx: network %q is none of tcp, unix, ws and wss", c.Network)
+	}
+	if c.Network == "ws" && c.TLS != nil {
+		return errors.New("redisx: a WebSocket with TLS is network wss")
+	}
+	if !web && len(c.Header) > 0 {
+		return errors.New("redisx: only a WebSocket has a Header")
+	}
+	if c.Network != "unix" && !isHostPort(hostPort) {
+		return errors.New("redisx: Addr is not host:port (its text is withheld, it may hold a password)")
+	}
+	for name, value := range c.Header {
+		if name == "" || strings.ContainsAny(name+string(value), "\r\n\x00") {
+			return errors.New("redisx: a Header has an empty name or a line break")
+		}
+	}
 	return nil
+}
+
+func isHostPort(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	return err == nil && bad == nil && n > 0 && !strings.ContainsAny(host, "@/ ")
+}
+
+// dialer returns what opens the streams of a Config that was checked.
+func (c *Config) dialer() transport.Dialer {
+	if c.Dialer != nil {
+		return c.Dialer
+	}
+	stream := transport.Net{KeepAlive: c.KeepAlive, UserTimeout: c.UserTimeout}
+	switch {
+	case c.Network == "ws" || c.Network == "wss":
+		header := http.Header{}
+		for name, value := range c.Header {
+			header.Set(name, string(value))
+		}
+		return transport.WebSocket{Under: stream, TLS: c.TLS, Header: header}
+	case c.TLS != nil:
+		return transport.TLS{Under: stream, Config: c.TLS}
+	}
+	return stream
 }

@@ -23,6 +23,44 @@
 //
 // What the table lacks is sent with [Client.Cmd].
 //
+//	for key, err := range client.ScanAll(ctx, redisx.MATCH("user:*"), redisx.COUNT(1000)) { … }
+//	user, err := redisx.HGetAllAs[User](ctx, client, "user:1") // fields tagged `redis:"name"`
+//	n, err := redisx.Run(ctx, client, script, command.AsInt, []string{"key"}, 5)
+//	buf, err = client.GetInto(ctx, "foo", buf[:0])             // no allocation
+//
+// # Transactions and sessions
+//
+//	tx := client.Tx()
+//	n := tx.Incr("n")
+//	err := tx.Exec(ctx) // MULTI … EXEC in one go
+//	fmt.Println(n.Result())
+//
+// [Tx.Exec] tells apart what ran, what did not, and what nobody knows.
+// [Client.WatchTx] is the optimistic loop, bounded in attempts. What binds a
+// connection (SELECT, WATCH) runs inside [Client.WithSession]. A blocking
+// command whose context ends returns at once and is ended on the server; what
+// the server popped before it knew is lost, and counted ([Stats.Lost]).
+//
+// # Pub/Sub
+//
+//	sub, err := client.Subscribe(ctx, redisx.Channels("orders"), redisx.Patterns("news.*"))
+//	defer sub.Close()
+//	for m, err := range sub.Messages(ctx) {
+//		…
+//	}
+//
+// A [Subscription] survives lost connections. Its buffer is bounded, and
+// wherever messages may be missing the stream holds a [Gap].
+//
+// # Cache
+//
+//	user, err := redisx.Cached(ctx, client, command.HGetAll("user:1"), time.Minute)
+//
+// [Cached] answers reads from memory until the server tells of a change by push,
+// this client writes to the key, the key ends, or the reply is older than the
+// caller accepts. It is bounded in bytes; see [CacheConfig] and
+// [Client.CacheStats].
+//
 // # Errors
 //
 // Every error of a command is a *[Error] that says which command, on which
@@ -31,11 +69,23 @@
 // errors.Is finds context.Canceled and context.DeadlineExceeded, errors.As
 // finds a [ServerError].
 //
+// Nothing is sent twice in silence. Reads whose answer was lost, and commands
+// that the server refused for a while (LOADING) or never had whole, are sent
+// again within the caller's context and a budget of a tenth of the traffic
+// ([RetryConfig], [Repeatable]); a write that may have run is not, nor anything
+// after a deadline. [Error.Attempts], [Stats] and observers tell of it.
+//
+// # Seeing it
+//
+// [Config.Observers] listen to commands, connections, retries, pushes or the
+// wire, or refuse commands (package telemetry); [Config.Logger] takes a
+// slog.Logger; [Client.Stats] and [Client.State] are snapshots.
+//
 // # Guarantees
 //
 //   - Nothing is sent twice behind the caller's back. A command that found its
 //     connection dead before a byte of it was written goes to the next one.
-//   - Every call ends with its context. Without a deadline a command ends after
+//   - Every call ends with its context. Without a deadline each attempt ends after
 //     Config.Timeout (5 s).
 //   - A command in flight when its context ends may still be run by the server;
 //     its error says so.
@@ -44,8 +94,8 @@
 //
 // # Not promised
 //
-// One server or one address is one node: Sentinel, Cluster, TLS and WebSocket
-// are not there yet. A server that leaves out a reply while it keeps answering
+// One server or one address is one node: Sentinel and Cluster are not there
+// yet. A server that leaves out a reply while it keeps answering
 // cannot be detected, as the protocol carries no request ids.
 //
 // # Concurrency

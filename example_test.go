@@ -104,6 +104,7 @@ func TestExamples(t *testing.T) {
 		{"Client_Pipeline", "redisx: LLEN on " + url[len("redis://"):] + ": WRONGTYPE Operation against a key holding the wrong kind of value\n1 <nil>\ntrue\n", ExampleClient_Pipeline},
 		{"Client_WithSession", "redisx: SELECT on client: build: this command binds its connection: run it inside Client.WithSession (not sent)\n<nil>\n", ExampleClient_WithSession},
 		{"Script", "1 <nil>\n2 <nil>\n2 <nil>\n", ExampleScript},
+		{"Config_credentials", "<nil>\n", ExampleConfig_credentials},
 	} {
 		if got := serverstest.Printed(t, e.run); got != e.prints {
 			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)

@@ -18,2527 +18,3525 @@ type Commands struct{ d command.Doer }
 
 // Append adds value to the end of the string at key and returns the new length.
 func (c Commands) Append(ctx context.Context, key, value string) (int64, error) {
-	return command.Do(ctx, c.d, command.Append(key, value))
+	cmd := command.Append(key, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // Decr takes one from the number at key and returns the result.
 func (c Commands) Decr(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.Decr(key))
+	cmd := command.Decr(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // DecrBy takes n from the number at key and returns the result.
 func (c Commands) DecrBy(ctx context.Context, key string, n int64) (int64, error) {
-	return command.Do(ctx, c.d, command.DecrBy(key, n))
+	cmd := command.DecrBy(key, n)
+	return cmd.Do(ctx, c.d)
+}
+
+// DelEx deletes the string at key if the condition holds, and reports whether
+// it did. Valkey knows IFEQ and IFNE only.
+func (c Commands) DelEx(ctx context.Context, key string, opt command.DelExOption) (bool, error) {
+	cmd := command.DelEx(key, opt)
+	return cmd.Do(ctx, c.d)
+}
+
+// DelIfEq deletes the string at key if it equals value, and reports whether it
+// did.
+func (c Commands) DelIfEq(ctx context.Context, key, value string) (bool, error) {
+	cmd := command.DelIfEq(key, value)
+	return cmd.Do(ctx, c.d)
+}
+
+// Digest returns the XXH3 digest of the string at key as 16 hex digits, or Nil.
+// IFDEQ and IFDNE take it.
+func (c Commands) Digest(ctx context.Context, key string) (string, error) {
+	cmd := command.Digest(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Get returns the string at key, or Nil when there is none.
 func (c Commands) Get(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.Get(key))
+	cmd := command.Get(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetBytes is Get for bytes.
 func (c Commands) GetBytes(ctx context.Context, key string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.GetBytes(key))
+	cmd := command.GetBytes(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetDel returns the string at key and deletes the key, or returns Nil.
 func (c Commands) GetDel(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.GetDel(key))
+	cmd := command.GetDel(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetDelBytes is GetDel for bytes.
 func (c Commands) GetDelBytes(ctx context.Context, key string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.GetDelBytes(key))
+	cmd := command.GetDelBytes(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetEx returns the string at key, or Nil, and sets or removes its time to
 // live.
 func (c Commands) GetEx(ctx context.Context, key string, opts ...command.GetExOption) (string, error) {
-	return command.Do(ctx, c.d, command.GetEx(key, opts...))
+	cmd := command.GetEx(key, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetExBytes is GetEx for bytes.
 func (c Commands) GetExBytes(ctx context.Context, key string, opts ...command.GetExOption) ([]byte, error) {
-	return command.Do(ctx, c.d, command.GetExBytes(key, opts...))
+	cmd := command.GetExBytes(key, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetRange returns the bytes from start to stop, both included; negative ones
 // count from the end.
 func (c Commands) GetRange(ctx context.Context, key string, start, stop int64) (string, error) {
-	return command.Do(ctx, c.d, command.GetRange(key, start, stop))
+	cmd := command.GetRange(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // Incr adds one to the number at key and returns the result.
 func (c Commands) Incr(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.Incr(key))
+	cmd := command.Incr(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // IncrBy adds n to the number at key and returns the result.
 func (c Commands) IncrBy(ctx context.Context, key string, n int64) (int64, error) {
-	return command.Do(ctx, c.d, command.IncrBy(key, n))
+	cmd := command.IncrBy(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // IncrByFloat adds x to the number at key and returns the result.
 func (c Commands) IncrByFloat(ctx context.Context, key string, x float64) (float64, error) {
-	return command.Do(ctx, c.d, command.IncrByFloat(key, x))
+	cmd := command.IncrByFloat(key, x)
+	return cmd.Do(ctx, c.d)
 }
 
 // LCS returns the longest common subsequence of two strings.
 func (c Commands) LCS(ctx context.Context, key1, key2 string) (string, error) {
-	return command.Do(ctx, c.d, command.LCS(key1, key2))
+	cmd := command.LCS(key1, key2)
+	return cmd.Do(ctx, c.d)
 }
 
 // LCSLen returns the length of the longest common subsequence of two strings.
 func (c Commands) LCSLen(ctx context.Context, key1, key2 string) (int64, error) {
-	return command.Do(ctx, c.d, command.LCSLen(key1, key2))
+	cmd := command.LCSLen(key1, key2)
+	return cmd.Do(ctx, c.d)
+}
+
+// LCSMatches returns where the longest common subsequence of two strings lies
+// in each of them.
+func (c Commands) LCSMatches(ctx context.Context, key1, key2 string, opts ...command.LCSOption) (command.Common, error) {
+	cmd := command.LCSMatches(key1, key2, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // MGet returns the strings at keys, in their order.
 func (c Commands) MGet(ctx context.Context, keys ...string) ([]command.Optional[string], error) {
-	return command.Do(ctx, c.d, command.MGet(keys...))
+	cmd := command.MGet(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // MSet stores several keys at once.
 func (c Commands) MSet(ctx context.Context, pairs ...command.Pair) error {
-	_, err := command.Do(ctx, c.d, command.MSet(pairs...))
+	cmd := command.MSet(pairs...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
+}
+
+// MSetEx stores several keys with one time to live, all or none: with NX none
+// if any exists, with XX none if any does not.
+func (c Commands) MSetEx(ctx context.Context, pairs []command.Pair, opts ...command.MSetExOption) (bool, error) {
+	cmd := command.MSetEx(pairs, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // MSetNX stores several keys, all or none: none if any of them exists.
 func (c Commands) MSetNX(ctx context.Context, pairs ...command.Pair) (bool, error) {
-	return command.Do(ctx, c.d, command.MSetNX(pairs...))
+	cmd := command.MSetNX(pairs...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Set stores value at key. With NX or XX it returns Nil when the condition kept
 // it from doing so.
 func (c Commands) Set(ctx context.Context, key, value string, opts ...command.SetOption) error {
-	_, err := command.Do(ctx, c.d, command.Set(key, value, opts...))
+	cmd := command.Set(key, value, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // SetBytes is Set for bytes, which must not change until the reply is there.
 func (c Commands) SetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) error {
-	_, err := command.Do(ctx, c.d, command.SetBytes(key, value, opts...))
+	cmd := command.SetBytes(key, value, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // SetGet stores value at key and returns what was there, or Nil. With NX or XX
 // that is no sign of success.
 func (c Commands) SetGet(ctx context.Context, key, value string, opts ...command.SetOption) (string, error) {
-	return command.Do(ctx, c.d, command.SetGet(key, value, opts...))
+	cmd := command.SetGet(key, value, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SetGetBytes is SetGet for bytes, which must not change until the reply is
 // there.
 func (c Commands) SetGetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) ([]byte, error) {
-	return command.Do(ctx, c.d, command.SetGetBytes(key, value, opts...))
+	cmd := command.SetGetBytes(key, value, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SetNX stores value at key if there is nothing yet, and reports whether it
 // did.
 func (c Commands) SetNX(ctx context.Context, key, value string) (bool, error) {
-	return command.Do(ctx, c.d, command.SetNX(key, value))
+	cmd := command.SetNX(key, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // SetRange overwrites the string at key from offset on and returns its length.
 func (c Commands) SetRange(ctx context.Context, key string, offset int64, value string) (int64, error) {
-	return command.Do(ctx, c.d, command.SetRange(key, offset, value))
+	cmd := command.SetRange(key, offset, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // StrLen returns the length of the string at key, 0 when there is none.
 func (c Commands) StrLen(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.StrLen(key))
+	cmd := command.StrLen(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // BitCount returns how many bits of the string at key are 1.
 func (c Commands) BitCount(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.BitCount(key))
+	cmd := command.BitCount(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // BitCountRange returns how many bits from start to end are 1, both included.
 func (c Commands) BitCountRange(ctx context.Context, key string, start, end int64, opts ...command.BitRangeOption) (int64, error) {
-	return command.Do(ctx, c.d, command.BitCountRange(key, start, end, opts...))
+	cmd := command.BitCountRange(key, start, end, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// BitField runs operations on integers of any width in the bits of a string, in
+// order, and returns one result each.
+func (c Commands) BitField(ctx context.Context, key string, ops ...command.BitFieldOp) ([]command.Optional[int64], error) {
+	cmd := command.BitField(key, ops...)
+	return cmd.Do(ctx, c.d)
+}
+
+// BitFieldRO reads integers of any width in the bits of a string.
+func (c Commands) BitFieldRO(ctx context.Context, key string, gets ...command.BitFieldGet) ([]int64, error) {
+	cmd := command.BitFieldRO(key, gets...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BitOp stores the bitwise combination of the sources at dest and returns its
 // length.
 func (c Commands) BitOp(ctx context.Context, operation command.BitOperation, dest string, sources ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.BitOp(operation, dest, sources...))
+	cmd := command.BitOp(operation, dest, sources...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BitPos returns the position of the first bit with that value, -1 when there
 // is none.
 func (c Commands) BitPos(ctx context.Context, key string, bit bool) (int64, error) {
-	return command.Do(ctx, c.d, command.BitPos(key, bit))
+	cmd := command.BitPos(key, bit)
+	return cmd.Do(ctx, c.d)
 }
 
 // BitPosRange returns the position of the first bit with that value from start
 // to end.
 func (c Commands) BitPosRange(ctx context.Context, key string, bit bool, start, end int64, opts ...command.BitRangeOption) (int64, error) {
-	return command.Do(ctx, c.d, command.BitPosRange(key, bit, start, end, opts...))
+	cmd := command.BitPosRange(key, bit, start, end, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // GetBit returns the bit at offset.
 func (c Commands) GetBit(ctx context.Context, key string, offset int64) (bool, error) {
-	return command.Do(ctx, c.d, command.GetBit(key, offset))
+	cmd := command.GetBit(key, offset)
+	return cmd.Do(ctx, c.d)
 }
 
 // SetBit sets the bit at offset and returns what it was.
 func (c Commands) SetBit(ctx context.Context, key string, offset int64, bit bool) (bool, error) {
-	return command.Do(ctx, c.d, command.SetBit(key, offset, bit))
+	cmd := command.SetBit(key, offset, bit)
+	return cmd.Do(ctx, c.d)
 }
 
 // PFAdd adds elements to the sketch at key and reports whether its estimate may
 // have changed.
 func (c Commands) PFAdd(ctx context.Context, key string, elements ...string) (bool, error) {
-	return command.Do(ctx, c.d, command.PFAdd(key, elements...))
+	cmd := command.PFAdd(key, elements...)
+	return cmd.Do(ctx, c.d)
 }
 
 // PFCount estimates how many different elements the sketches saw together.
 func (c Commands) PFCount(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.PFCount(keys...))
+	cmd := command.PFCount(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // PFMerge merges the sources into the sketch at dest.
 func (c Commands) PFMerge(ctx context.Context, dest string, sources ...string) error {
-	_, err := command.Do(ctx, c.d, command.PFMerge(dest, sources...))
+	cmd := command.PFMerge(dest, sources...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // Copy copies source to dest and reports whether it did: not onto an existing
 // key without REPLACE.
 func (c Commands) Copy(ctx context.Context, source, dest string, opts ...command.CopyOption) (bool, error) {
-	return command.Do(ctx, c.d, command.Copy(source, dest, opts...))
+	cmd := command.Copy(source, dest, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Del deletes keys and returns how many there were.
 func (c Commands) Del(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.Del(keys...))
+	cmd := command.Del(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Dump returns the value at key in the server's own format, or Nil. Restore
 // takes it.
 func (c Commands) Dump(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.Dump(key))
+	cmd := command.Dump(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // DumpBytes is Dump for bytes.
 func (c Commands) DumpBytes(ctx context.Context, key string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.DumpBytes(key))
+	cmd := command.DumpBytes(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Exists returns how many of the keys there are; a key named twice counts
 // twice.
 func (c Commands) Exists(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.Exists(keys...))
+	cmd := command.Exists(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Expire deletes the key after ttl, at once if ttl is not positive, and reports
 // whether that was set. It is sent as EXPIRE or, finer than a second, as
 // PEXPIRE.
 func (c Commands) Expire(ctx context.Context, key string, ttl time.Duration, opts ...command.ExpireOption) (bool, error) {
-	return command.Do(ctx, c.d, command.Expire(key, ttl, opts...))
+	cmd := command.Expire(key, ttl, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ExpireAt deletes the key at a point in time and reports whether that was set.
 // It is sent as EXPIREAT or, finer than a second, as PEXPIREAT.
 func (c Commands) ExpireAt(ctx context.Context, key string, at time.Time, opts ...command.ExpireOption) (bool, error) {
-	return command.Do(ctx, c.d, command.ExpireAt(key, at, opts...))
+	cmd := command.ExpireAt(key, at, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ExpireTime returns when the key expires, to the second, or Nil when there is
 // no key.
 func (c Commands) ExpireTime(ctx context.Context, key string) (command.Deadline, error) {
-	return command.Do(ctx, c.d, command.ExpireTime(key))
+	cmd := command.ExpireTime(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Keys returns all keys that fit a glob pattern. It holds the server up for as
 // long as it takes; see Scan.
 func (c Commands) Keys(ctx context.Context, pattern string) ([]string, error) {
-	return command.Do(ctx, c.d, command.Keys(pattern))
+	cmd := command.Keys(pattern)
+	return cmd.Do(ctx, c.d)
 }
 
 // Move moves the key to another database and reports whether it did.
 func (c Commands) Move(ctx context.Context, key string, db int64) (bool, error) {
-	return command.Do(ctx, c.d, command.Move(key, db))
+	cmd := command.Move(key, db)
+	return cmd.Do(ctx, c.d)
 }
 
 // ObjectEncoding names the internal form of the value at key, or returns Nil.
 func (c Commands) ObjectEncoding(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.ObjectEncoding(key))
+	cmd := command.ObjectEncoding(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ObjectFreq returns how often the key was used, on a logarithmic scale, under
 // an LFU policy only.
 func (c Commands) ObjectFreq(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.ObjectFreq(key))
+	cmd := command.ObjectFreq(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ObjectIdleTime returns how many seconds the key was not used, or Nil.
 func (c Commands) ObjectIdleTime(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.ObjectIdleTime(key))
+	cmd := command.ObjectIdleTime(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ObjectRefCount returns how many references the value at key has, or Nil.
 func (c Commands) ObjectRefCount(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.ObjectRefCount(key))
+	cmd := command.ObjectRefCount(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Persist takes the key's time to live away and reports whether it had one.
 func (c Commands) Persist(ctx context.Context, key string) (bool, error) {
-	return command.Do(ctx, c.d, command.Persist(key))
+	cmd := command.Persist(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // PExpireTime returns when the key expires, to the millisecond, or Nil when
 // there is no key.
 func (c Commands) PExpireTime(ctx context.Context, key string) (command.Deadline, error) {
-	return command.Do(ctx, c.d, command.PExpireTime(key))
+	cmd := command.PExpireTime(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // PTTL returns how long the key has left, to the millisecond, or Nil when there
 // is no key.
 func (c Commands) PTTL(ctx context.Context, key string) (command.Lifetime, error) {
-	return command.Do(ctx, c.d, command.PTTL(key))
+	cmd := command.PTTL(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // RandomKey returns one of the keys, or Nil when there are none.
 func (c Commands) RandomKey(ctx context.Context) (string, error) {
-	return command.Do(ctx, c.d, command.RandomKey())
+	cmd := command.RandomKey()
+	return cmd.Do(ctx, c.d)
 }
 
 // Rename renames a key, in place of another if need be.
 func (c Commands) Rename(ctx context.Context, key, to string) error {
-	_, err := command.Do(ctx, c.d, command.Rename(key, to))
+	cmd := command.Rename(key, to)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // RenameNX renames a key if the new name is free, and reports whether it did.
 func (c Commands) RenameNX(ctx context.Context, key, to string) (bool, error) {
-	return command.Do(ctx, c.d, command.RenameNX(key, to))
+	cmd := command.RenameNX(key, to)
+	return cmd.Do(ctx, c.d)
 }
 
 // Restore makes a key from what Dump returned. A ttl of 0 is none.
 func (c Commands) Restore(ctx context.Context, key string, ttl time.Duration, value string, opts ...command.RestoreOption) error {
-	_, err := command.Do(ctx, c.d, command.Restore(key, ttl, value, opts...))
+	cmd := command.Restore(key, ttl, value, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // RestoreBytes is Restore for bytes, which must not change until the reply is
 // there.
 func (c Commands) RestoreBytes(ctx context.Context, key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) error {
-	_, err := command.Do(ctx, c.d, command.RestoreBytes(key, ttl, value, opts...))
+	cmd := command.RestoreBytes(key, ttl, value, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // Scan returns one step of a walk over all keys. Cursor 0 begins it and ends
 // it.
 func (c Commands) Scan(ctx context.Context, cursor uint64, opts ...command.ScanOption) (command.ScanResult, error) {
-	return command.Do(ctx, c.d, command.Scan(cursor, opts...))
+	cmd := command.Scan(cursor, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// Sort returns the elements of a list, set or sorted set, sorted as numbers.
+func (c Commands) Sort(ctx context.Context, key string, opts ...command.SortOption) ([]string, error) {
+	cmd := command.Sort(key, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// SortGet is Sort that returns other keys' values: in each pattern the element
+// stands for "*"; "#" is the element itself.
+func (c Commands) SortGet(ctx context.Context, key string, patterns []string, opts ...command.SortOption) ([]command.Optional[string], error) {
+	cmd := command.SortGet(key, patterns, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// SortStore stores what Sort returns in the list at dest, and returns its
+// length.
+func (c Commands) SortStore(ctx context.Context, key, dest string, opts ...command.SortOption) (int64, error) {
+	cmd := command.SortStore(key, dest, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// SortRO is Sort as a command that only reads.
+func (c Commands) SortRO(ctx context.Context, key string, opts ...command.SortOption) ([]string, error) {
+	cmd := command.SortRO(key, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// SortGetRO is SortGet as a command that only reads.
+func (c Commands) SortGetRO(ctx context.Context, key string, patterns []string, opts ...command.SortOption) ([]command.Optional[string], error) {
+	cmd := command.SortGetRO(key, patterns, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Touch marks keys as used and returns how many there are.
 func (c Commands) Touch(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.Touch(keys...))
+	cmd := command.Touch(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // TTL returns how long the key has left, to the second, or Nil when there is no
 // key.
 func (c Commands) TTL(ctx context.Context, key string) (command.Lifetime, error) {
-	return command.Do(ctx, c.d, command.TTL(key))
+	cmd := command.TTL(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Type names the type of the value at key, "none" when there is no key.
 func (c Commands) Type(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.Type(key))
+	cmd := command.Type(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // Unlink deletes keys, freeing their memory in the background, and returns how
 // many there were.
 func (c Commands) Unlink(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.Unlink(keys...))
+	cmd := command.Unlink(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HDel deletes fields of a hash and returns how many there were.
 func (c Commands) HDel(ctx context.Context, key string, fields ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.HDel(key, fields...))
+	cmd := command.HDel(key, fields...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HExists reports whether a hash has a field.
 func (c Commands) HExists(ctx context.Context, key, field string) (bool, error) {
-	return command.Do(ctx, c.d, command.HExists(key, field))
+	cmd := command.HExists(key, field)
+	return cmd.Do(ctx, c.d)
+}
+
+// HExpire deletes fields of a hash after ttl, at once if ttl is 0, and returns
+// what became of each. It is sent as HEXPIRE or, finer than a second, as
+// HPEXPIRE.
+func (c Commands) HExpire(ctx context.Context, key string, ttl time.Duration, fields []string, opts ...command.HExpireOption) ([]command.FieldExpiry, error) {
+	cmd := command.HExpire(key, ttl, fields, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HExpireAt deletes fields of a hash at a point in time and returns what became
+// of each. It is sent as HEXPIREAT or, finer than a second, as HPEXPIREAT.
+func (c Commands) HExpireAt(ctx context.Context, key string, at time.Time, fields []string, opts ...command.HExpireOption) ([]command.FieldExpiry, error) {
+	cmd := command.HExpireAt(key, at, fields, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HExpireTime returns when fields of a hash expire, to the second; absent ones
+// are not OK.
+func (c Commands) HExpireTime(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Deadline], error) {
+	cmd := command.HExpireTime(key, fields...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HGet returns a field of a hash, or Nil.
 func (c Commands) HGet(ctx context.Context, key, field string) (string, error) {
-	return command.Do(ctx, c.d, command.HGet(key, field))
+	cmd := command.HGet(key, field)
+	return cmd.Do(ctx, c.d)
 }
 
 // HGetBytes is HGet for bytes.
 func (c Commands) HGetBytes(ctx context.Context, key, field string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.HGetBytes(key, field))
+	cmd := command.HGetBytes(key, field)
+	return cmd.Do(ctx, c.d)
 }
 
 // HGetAll returns all fields of a hash; none is an empty map.
 func (c Commands) HGetAll(ctx context.Context, key string) (map[string]string, error) {
-	return command.Do(ctx, c.d, command.HGetAll(key))
+	cmd := command.HGetAll(key)
+	return cmd.Do(ctx, c.d)
+}
+
+// HGetDel returns fields of a hash, in their order, and deletes them.
+func (c Commands) HGetDel(ctx context.Context, key string, fields ...string) ([]command.Optional[string], error) {
+	cmd := command.HGetDel(key, fields...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HGetEx returns fields of a hash, in their order, and sets or removes their
+// time to live.
+func (c Commands) HGetEx(ctx context.Context, key string, fields []string, opts ...command.GetExOption) ([]command.Optional[string], error) {
+	cmd := command.HGetEx(key, fields, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HIncrBy adds n to the number in a field and returns the result.
 func (c Commands) HIncrBy(ctx context.Context, key, field string, n int64) (int64, error) {
-	return command.Do(ctx, c.d, command.HIncrBy(key, field, n))
+	cmd := command.HIncrBy(key, field, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // HIncrByFloat adds x to the number in a field and returns the result.
 func (c Commands) HIncrByFloat(ctx context.Context, key, field string, x float64) (float64, error) {
-	return command.Do(ctx, c.d, command.HIncrByFloat(key, field, x))
+	cmd := command.HIncrByFloat(key, field, x)
+	return cmd.Do(ctx, c.d)
 }
 
 // HKeys returns the names of a hash's fields.
 func (c Commands) HKeys(ctx context.Context, key string) ([]string, error) {
-	return command.Do(ctx, c.d, command.HKeys(key))
+	cmd := command.HKeys(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // HLen returns how many fields a hash has.
 func (c Commands) HLen(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.HLen(key))
+	cmd := command.HLen(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // HMGet returns fields of a hash, in their order.
 func (c Commands) HMGet(ctx context.Context, key string, fields ...string) ([]command.Optional[string], error) {
-	return command.Do(ctx, c.d, command.HMGet(key, fields...))
+	cmd := command.HMGet(key, fields...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HPersist takes the time to live of fields away and reports for each whether
+// it had one; absent ones are not OK.
+func (c Commands) HPersist(ctx context.Context, key string, fields ...string) ([]command.Optional[bool], error) {
+	cmd := command.HPersist(key, fields...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HPExpireTime returns when fields of a hash expire, to the millisecond; absent
+// ones are not OK.
+func (c Commands) HPExpireTime(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Deadline], error) {
+	cmd := command.HPExpireTime(key, fields...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HPTTL returns how long fields of a hash have left, to the millisecond; absent
+// ones are not OK.
+func (c Commands) HPTTL(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Lifetime], error) {
+	cmd := command.HPTTL(key, fields...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HRandField returns the name of a random field, or Nil.
 func (c Commands) HRandField(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.HRandField(key))
+	cmd := command.HRandField(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // HRandFieldCount returns n different random fields' names; with negative n
 // some may come twice.
 func (c Commands) HRandFieldCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.HRandFieldCount(key, n))
+	cmd := command.HRandFieldCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // HRandFieldWithValues is HRandFieldCount with the values.
 func (c Commands) HRandFieldWithValues(ctx context.Context, key string, n int64) ([]command.Pair, error) {
-	return command.Do(ctx, c.d, command.HRandFieldWithValues(key, n))
+	cmd := command.HRandFieldWithValues(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // HScan returns one step of a walk over the fields of a hash.
 func (c Commands) HScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.HScanResult, error) {
-	return command.Do(ctx, c.d, command.HScan(key, cursor, opts...))
+	cmd := command.HScan(key, cursor, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HScanFields is HScan without the values (Redis 7.4, Valkey 8.0).
+func (c Commands) HScanFields(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ScanResult, error) {
+	cmd := command.HScanFields(key, cursor, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HSet sets fields of a hash and returns how many are new.
 func (c Commands) HSet(ctx context.Context, key string, fields ...command.Pair) (int64, error) {
-	return command.Do(ctx, c.d, command.HSet(key, fields...))
+	cmd := command.HSet(key, fields...)
+	return cmd.Do(ctx, c.d)
+}
+
+// HSetEx sets fields of a hash with one time to live, all or none, and reports
+// whether it did.
+func (c Commands) HSetEx(ctx context.Context, key string, fields []command.Pair, opts ...command.HSetExOption) (bool, error) {
+	cmd := command.HSetEx(key, fields, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HSetNX sets a field that is not there yet, and reports whether it did.
 func (c Commands) HSetNX(ctx context.Context, key, field, value string) (bool, error) {
-	return command.Do(ctx, c.d, command.HSetNX(key, field, value))
+	cmd := command.HSetNX(key, field, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // HStrLen returns the length of a field's value.
 func (c Commands) HStrLen(ctx context.Context, key, field string) (int64, error) {
-	return command.Do(ctx, c.d, command.HStrLen(key, field))
+	cmd := command.HStrLen(key, field)
+	return cmd.Do(ctx, c.d)
+}
+
+// HTTL returns how long fields of a hash have left, to the second; absent ones
+// are not OK.
+func (c Commands) HTTL(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Lifetime], error) {
+	cmd := command.HTTL(key, fields...)
+	return cmd.Do(ctx, c.d)
 }
 
 // HVals returns the values of a hash's fields.
 func (c Commands) HVals(ctx context.Context, key string) ([]string, error) {
-	return command.Do(ctx, c.d, command.HVals(key))
+	cmd := command.HVals(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // BLMove is LMove that waits for an element for up to timeout; 0 waits without
 // end.
 func (c Commands) BLMove(ctx context.Context, source, dest string, from, to command.Side, timeout time.Duration) (string, error) {
-	return command.Do(ctx, c.d, command.BLMove(source, dest, from, to, timeout))
+	cmd := command.BLMove(source, dest, from, to, timeout)
+	return cmd.Do(ctx, c.d)
 }
 
 // BLMPop is LMPop that waits for an element for up to timeout; 0 waits without
 // end.
 func (c Commands) BLMPop(ctx context.Context, timeout time.Duration, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
-	return command.Do(ctx, c.d, command.BLMPop(timeout, keys, side, opts...))
+	cmd := command.BLMPop(timeout, keys, side, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BLPop removes the first element of the first list that has one and returns it
 // with its key, or Nil after timeout; 0 waits without end.
 func (c Commands) BLPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
-	return command.Do(ctx, c.d, command.BLPop(timeout, keys...))
+	cmd := command.BLPop(timeout, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BRPop is BLPop at the other end.
 func (c Commands) BRPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
-	return command.Do(ctx, c.d, command.BRPop(timeout, keys...))
+	cmd := command.BRPop(timeout, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LIndex returns the element at index, or Nil; negative ones count from the
 // end.
 func (c Commands) LIndex(ctx context.Context, key string, index int64) (string, error) {
-	return command.Do(ctx, c.d, command.LIndex(key, index))
+	cmd := command.LIndex(key, index)
+	return cmd.Do(ctx, c.d)
 }
 
 // LInsert inserts value next to the first pivot and returns the new length, -1
 // when there is no pivot.
 func (c Commands) LInsert(ctx context.Context, key string, place command.Place, pivot, value string) (int64, error) {
-	return command.Do(ctx, c.d, command.LInsert(key, place, pivot, value))
+	cmd := command.LInsert(key, place, pivot, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // LLen returns the length of a list.
 func (c Commands) LLen(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.LLen(key))
+	cmd := command.LLen(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // LMove moves an element from one end of a list to an end of another and
 // returns it, or Nil.
 func (c Commands) LMove(ctx context.Context, source, dest string, from, to command.Side) (string, error) {
-	return command.Do(ctx, c.d, command.LMove(source, dest, from, to))
+	cmd := command.LMove(source, dest, from, to)
+	return cmd.Do(ctx, c.d)
 }
 
 // LMPop removes elements from one end of the first list that has any, one or
 // COUNT, or returns Nil.
 func (c Commands) LMPop(ctx context.Context, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
-	return command.Do(ctx, c.d, command.LMPop(keys, side, opts...))
+	cmd := command.LMPop(keys, side, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPop removes the first element and returns it, or Nil.
 func (c Commands) LPop(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.LPop(key))
+	cmd := command.LPop(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPopBytes is LPop for bytes.
 func (c Commands) LPopBytes(ctx context.Context, key string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.LPopBytes(key))
+	cmd := command.LPopBytes(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPopCount removes up to n first elements and returns them.
 func (c Commands) LPopCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.LPopCount(key, n))
+	cmd := command.LPopCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPos returns the index of the first element equal to value, or Nil.
 func (c Commands) LPos(ctx context.Context, key, value string, opts ...command.LPosOption) (int64, error) {
-	return command.Do(ctx, c.d, command.LPos(key, value, opts...))
+	cmd := command.LPos(key, value, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPosAll returns the indexes of up to n elements equal to value; 0 is all.
 func (c Commands) LPosAll(ctx context.Context, key, value string, n int64, opts ...command.LPosOption) ([]int64, error) {
-	return command.Do(ctx, c.d, command.LPosAll(key, value, n, opts...))
+	cmd := command.LPosAll(key, value, n, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPush puts values before the first element, one after the other, and returns
 // the new length.
 func (c Commands) LPush(ctx context.Context, key string, values ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.LPush(key, values...))
+	cmd := command.LPush(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPushBytes is LPush for bytes, which must not change until the reply is
 // there.
 func (c Commands) LPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
-	return command.Do(ctx, c.d, command.LPushBytes(key, values...))
+	cmd := command.LPushBytes(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LPushX is LPush on lists that exist.
 func (c Commands) LPushX(ctx context.Context, key string, values ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.LPushX(key, values...))
+	cmd := command.LPushX(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LRange returns the elements from start to stop, both included; negative ones
 // count from the end.
 func (c Commands) LRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.LRange(key, start, stop))
+	cmd := command.LRange(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // LRangeBytes is LRange for bytes.
 func (c Commands) LRangeBytes(ctx context.Context, key string, start, stop int64) ([][]byte, error) {
-	return command.Do(ctx, c.d, command.LRangeBytes(key, start, stop))
+	cmd := command.LRangeBytes(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // LRem removes n elements equal to value, from the end if n is negative, all if
 // it is 0, and returns how many.
 func (c Commands) LRem(ctx context.Context, key string, n int64, value string) (int64, error) {
-	return command.Do(ctx, c.d, command.LRem(key, n, value))
+	cmd := command.LRem(key, n, value)
+	return cmd.Do(ctx, c.d)
 }
 
 // LSet replaces the element at index.
 func (c Commands) LSet(ctx context.Context, key string, index int64, value string) error {
-	_, err := command.Do(ctx, c.d, command.LSet(key, index, value))
+	cmd := command.LSet(key, index, value)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // LTrim keeps only the elements from start to stop.
 func (c Commands) LTrim(ctx context.Context, key string, start, stop int64) error {
-	_, err := command.Do(ctx, c.d, command.LTrim(key, start, stop))
+	cmd := command.LTrim(key, start, stop)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // RPop removes the last element and returns it, or Nil.
 func (c Commands) RPop(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.RPop(key))
+	cmd := command.RPop(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // RPopBytes is RPop for bytes.
 func (c Commands) RPopBytes(ctx context.Context, key string) ([]byte, error) {
-	return command.Do(ctx, c.d, command.RPopBytes(key))
+	cmd := command.RPopBytes(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // RPopCount removes up to n last elements and returns them, the last one first.
 func (c Commands) RPopCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.RPopCount(key, n))
+	cmd := command.RPopCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // RPush puts values after the last element and returns the new length.
 func (c Commands) RPush(ctx context.Context, key string, values ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.RPush(key, values...))
+	cmd := command.RPush(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // RPushBytes is RPush for bytes, which must not change until the reply is
 // there.
 func (c Commands) RPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
-	return command.Do(ctx, c.d, command.RPushBytes(key, values...))
+	cmd := command.RPushBytes(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // RPushX is RPush on lists that exist.
 func (c Commands) RPushX(ctx context.Context, key string, values ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.RPushX(key, values...))
+	cmd := command.RPushX(key, values...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SAdd adds members to a set and returns how many are new.
 func (c Commands) SAdd(ctx context.Context, key string, members ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SAdd(key, members...))
+	cmd := command.SAdd(key, members...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SCard returns how many members a set has.
 func (c Commands) SCard(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.SCard(key))
+	cmd := command.SCard(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // SDiff returns the members of the first set that none of the others has.
 func (c Commands) SDiff(ctx context.Context, keys ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.SDiff(keys...))
+	cmd := command.SDiff(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SDiffStore stores what SDiff returns at dest, and returns how many members
 // that are.
 func (c Commands) SDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SDiffStore(dest, keys...))
+	cmd := command.SDiffStore(dest, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SInter returns the members that all of the sets have.
 func (c Commands) SInter(ctx context.Context, keys ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.SInter(keys...))
+	cmd := command.SInter(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SInterCard returns how many members all of the sets have in common.
 func (c Commands) SInterCard(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SInterCard(keys...))
+	cmd := command.SInterCard(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SInterCardLimit is SInterCard that stops counting at limit.
 func (c Commands) SInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SInterCardLimit(limit, keys...))
+	cmd := command.SInterCardLimit(limit, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SInterStore stores what SInter returns at dest, and returns how many members
 // that are.
 func (c Commands) SInterStore(ctx context.Context, dest string, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SInterStore(dest, keys...))
+	cmd := command.SInterStore(dest, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SIsMember reports whether a set has a member.
 func (c Commands) SIsMember(ctx context.Context, key, member string) (bool, error) {
-	return command.Do(ctx, c.d, command.SIsMember(key, member))
+	cmd := command.SIsMember(key, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // SMembers returns all members of a set.
 func (c Commands) SMembers(ctx context.Context, key string) ([]string, error) {
-	return command.Do(ctx, c.d, command.SMembers(key))
+	cmd := command.SMembers(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // SMIsMember reports for each of the members whether a set has it.
 func (c Commands) SMIsMember(ctx context.Context, key string, members ...string) ([]bool, error) {
-	return command.Do(ctx, c.d, command.SMIsMember(key, members...))
+	cmd := command.SMIsMember(key, members...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SMove moves a member to another set and reports whether it was there.
 func (c Commands) SMove(ctx context.Context, source, dest, member string) (bool, error) {
-	return command.Do(ctx, c.d, command.SMove(source, dest, member))
+	cmd := command.SMove(source, dest, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // SPop removes a random member and returns it, or Nil.
 func (c Commands) SPop(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.SPop(key))
+	cmd := command.SPop(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // SPopCount removes up to n random members and returns them.
 func (c Commands) SPopCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.SPopCount(key, n))
+	cmd := command.SPopCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // SRandMember returns a random member, or Nil.
 func (c Commands) SRandMember(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.SRandMember(key))
+	cmd := command.SRandMember(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // SRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func (c Commands) SRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.SRandMemberCount(key, n))
+	cmd := command.SRandMemberCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // SRem removes members from a set and returns how many there were.
 func (c Commands) SRem(ctx context.Context, key string, members ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SRem(key, members...))
+	cmd := command.SRem(key, members...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SScan returns one step of a walk over the members of a set.
 func (c Commands) SScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ScanResult, error) {
-	return command.Do(ctx, c.d, command.SScan(key, cursor, opts...))
+	cmd := command.SScan(key, cursor, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SUnion returns the members that any of the sets has.
 func (c Commands) SUnion(ctx context.Context, keys ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.SUnion(keys...))
+	cmd := command.SUnion(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SUnionStore stores what SUnion returns at dest, and returns how many members
 // that are.
 func (c Commands) SUnionStore(ctx context.Context, dest string, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.SUnionStore(dest, keys...))
+	cmd := command.SUnionStore(dest, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BZMPopMin is ZMPopMin that waits for a member for up to timeout; 0 waits
 // without end.
 func (c Commands) BZMPopMin(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.BZMPopMin(timeout, keys, opts...))
+	cmd := command.BZMPopMin(timeout, keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BZMPopMax is ZMPopMax that waits for a member for up to timeout; 0 waits
 // without end.
 func (c Commands) BZMPopMax(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.BZMPopMax(timeout, keys, opts...))
+	cmd := command.BZMPopMax(timeout, keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BZPopMax is BZPopMin at the other end.
 func (c Commands) BZPopMax(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.BZPopMax(timeout, keys...))
+	cmd := command.BZPopMax(timeout, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // BZPopMin removes the member with the lowest score from the first sorted set
 // that has one, or returns Nil after timeout; 0 waits without end.
 func (c Commands) BZPopMin(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.BZPopMin(timeout, keys...))
+	cmd := command.BZPopMin(timeout, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZAdd sets the scores of members and returns how many are new (with CH: new or
 // changed).
 func (c Commands) ZAdd(ctx context.Context, key string, members []command.Z, opts ...command.ZAddOption) (int64, error) {
-	return command.Do(ctx, c.d, command.ZAdd(key, members, opts...))
+	cmd := command.ZAdd(key, members, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZAddIncr adds to the score of a member and returns it, or Nil when a
 // condition kept it from doing so.
 func (c Commands) ZAddIncr(ctx context.Context, key string, increment float64, member string, opts ...command.ZAddIncrOption) (float64, error) {
-	return command.Do(ctx, c.d, command.ZAddIncr(key, increment, member, opts...))
+	cmd := command.ZAddIncr(key, increment, member, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZCard returns how many members a sorted set has.
 func (c Commands) ZCard(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZCard(key))
+	cmd := command.ZCard(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZCount returns how many members have a score from min to max, such as "(1"
 // and "+inf".
 func (c Commands) ZCount(ctx context.Context, key, min, max string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZCount(key, min, max))
+	cmd := command.ZCount(key, min, max)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZDiff returns the members of the first sorted set that none of the others
 // has.
 func (c Commands) ZDiff(ctx context.Context, keys ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZDiff(keys...))
+	cmd := command.ZDiff(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZDiffWithScores is ZDiff with the scores.
 func (c Commands) ZDiffWithScores(ctx context.Context, keys ...string) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZDiffWithScores(keys...))
+	cmd := command.ZDiffWithScores(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZDiffStore stores what ZDiff returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZDiffStore(dest, keys...))
+	cmd := command.ZDiffStore(dest, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZIncrBy adds to the score of a member and returns it.
 func (c Commands) ZIncrBy(ctx context.Context, key string, increment float64, member string) (float64, error) {
-	return command.Do(ctx, c.d, command.ZIncrBy(key, increment, member))
+	cmd := command.ZIncrBy(key, increment, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZInter returns the members that all of the sorted sets have.
 func (c Commands) ZInter(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZInter(keys, opts...))
+	cmd := command.ZInter(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZInterWithScores is ZInter with the scores.
 func (c Commands) ZInterWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZInterWithScores(keys, opts...))
+	cmd := command.ZInterWithScores(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZInterCard returns how many members all of the sorted sets have in common.
 func (c Commands) ZInterCard(ctx context.Context, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZInterCard(keys...))
+	cmd := command.ZInterCard(keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZInterCardLimit is ZInterCard that stops counting at limit.
 func (c Commands) ZInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZInterCardLimit(limit, keys...))
+	cmd := command.ZInterCardLimit(limit, keys...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZInterStore stores what ZInter returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZInterStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
-	return command.Do(ctx, c.d, command.ZInterStore(dest, keys, opts...))
+	cmd := command.ZInterStore(dest, keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZLexCount returns how many members lie from min to max in byte order, such as
 // "[a" and "+", all scores being equal.
 func (c Commands) ZLexCount(ctx context.Context, key, min, max string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZLexCount(key, min, max))
+	cmd := command.ZLexCount(key, min, max)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZMPopMin removes the members with the lowest scores, one or COUNT, from the
 // first sorted set that has any, or returns Nil.
 func (c Commands) ZMPopMin(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.ZMPopMin(keys, opts...))
+	cmd := command.ZMPopMin(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZMPopMax is ZMPopMin for the highest scores.
 func (c Commands) ZMPopMax(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
-	return command.Do(ctx, c.d, command.ZMPopMax(keys, opts...))
+	cmd := command.ZMPopMax(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZMScore returns the scores of members, in their order.
 func (c Commands) ZMScore(ctx context.Context, key string, members ...string) ([]command.Optional[float64], error) {
-	return command.Do(ctx, c.d, command.ZMScore(key, members...))
+	cmd := command.ZMScore(key, members...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZPopMax removes the member with the highest score and returns it, or Nil.
 func (c Commands) ZPopMax(ctx context.Context, key string) (command.Z, error) {
-	return command.Do(ctx, c.d, command.ZPopMax(key))
+	cmd := command.ZPopMax(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZPopMaxCount removes up to n members with the highest scores and returns
 // them, the highest first.
 func (c Commands) ZPopMaxCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZPopMaxCount(key, n))
+	cmd := command.ZPopMaxCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZPopMin removes the member with the lowest score and returns it, or Nil.
 func (c Commands) ZPopMin(ctx context.Context, key string) (command.Z, error) {
-	return command.Do(ctx, c.d, command.ZPopMin(key))
+	cmd := command.ZPopMin(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZPopMinCount removes up to n members with the lowest scores and returns them,
 // the lowest first.
 func (c Commands) ZPopMinCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZPopMinCount(key, n))
+	cmd := command.ZPopMinCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRandMember returns a random member, or Nil.
 func (c Commands) ZRandMember(ctx context.Context, key string) (string, error) {
-	return command.Do(ctx, c.d, command.ZRandMember(key))
+	cmd := command.ZRandMember(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func (c Commands) ZRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRandMemberCount(key, n))
+	cmd := command.ZRandMemberCount(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRandMemberWithScores is ZRandMemberCount with the scores.
 func (c Commands) ZRandMemberWithScores(ctx context.Context, key string, n int64) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZRandMemberWithScores(key, n))
+	cmd := command.ZRandMemberWithScores(key, n)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRange returns the members from rank start to stop, both included, lowest
 // score first; negative ranks count from the end.
 func (c Commands) ZRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRange(key, start, stop))
+	cmd := command.ZRange(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeWithScores is ZRange with the scores.
 func (c Commands) ZRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZRangeWithScores(key, start, stop))
+	cmd := command.ZRangeWithScores(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRange is ZRange from the highest score down.
 func (c Commands) ZRevRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRevRange(key, start, stop))
+	cmd := command.ZRevRange(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRangeWithScores is ZRevRange with the scores.
 func (c Commands) ZRevRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZRevRangeWithScores(key, start, stop))
+	cmd := command.ZRevRangeWithScores(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeByScore returns the members with a score from min to max, such as "(1"
 // and "+inf", lowest first.
 func (c Commands) ZRangeByScore(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRangeByScore(key, min, max, opts...))
+	cmd := command.ZRangeByScore(key, min, max, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeByScoreWithScores is ZRangeByScore with the scores.
 func (c Commands) ZRangeByScoreWithScores(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZRangeByScoreWithScores(key, min, max, opts...))
+	cmd := command.ZRangeByScoreWithScores(key, min, max, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRangeByScore returns the members with a score from max down to min,
 // highest first.
 func (c Commands) ZRevRangeByScore(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRevRangeByScore(key, max, min, opts...))
+	cmd := command.ZRevRangeByScore(key, max, min, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRangeByScoreWithScores is ZRevRangeByScore with the scores.
 func (c Commands) ZRevRangeByScoreWithScores(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
+	cmd := command.ZRevRangeByScoreWithScores(key, max, min, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeByLex returns the members from min to max in byte order, such as "[a"
 // and "+", all scores being equal.
 func (c Commands) ZRangeByLex(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRangeByLex(key, min, max, opts...))
+	cmd := command.ZRangeByLex(key, min, max, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRangeByLex is ZRangeByLex from max down to min.
 func (c Commands) ZRevRangeByLex(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZRevRangeByLex(key, max, min, opts...))
+	cmd := command.ZRevRangeByLex(key, max, min, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeStore stores what ZRange of source returns at dest, with the scores,
 // and returns how many members that are.
 func (c Commands) ZRangeStore(ctx context.Context, dest, source string, start, stop int64) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRangeStore(dest, source, start, stop))
+	cmd := command.ZRangeStore(dest, source, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRangeStoreByScore stores what ZRangeByScore of source returns at dest, with
 // the scores, and returns how many members that are.
 func (c Commands) ZRangeStoreByScore(ctx context.Context, dest, source, min, max string, opts ...command.ZLimitOption) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+	cmd := command.ZRangeStoreByScore(dest, source, min, max, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// ZRangeStoreByLex stores what ZRangeByLex of source returns at dest, with the
+// scores, and returns how many members that are.
+func (c Commands) ZRangeStoreByLex(ctx context.Context, dest, source, min, max string, opts ...command.ZLimitOption) (int64, error) {
+	cmd := command.ZRangeStoreByLex(dest, source, min, max, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// ZRevRangeStore stores what ZRevRange of source returns at dest, with the
+// scores, and returns how many members that are.
+func (c Commands) ZRevRangeStore(ctx context.Context, dest, source string, start, stop int64) (int64, error) {
+	cmd := command.ZRevRangeStore(dest, source, start, stop)
+	return cmd.Do(ctx, c.d)
+}
+
+// ZRevRangeStoreByScore stores what ZRevRangeByScore of source returns at dest,
+// with the scores, and returns how many members that are.
+func (c Commands) ZRevRangeStoreByScore(ctx context.Context, dest, source, max, min string, opts ...command.ZLimitOption) (int64, error) {
+	cmd := command.ZRevRangeStoreByScore(dest, source, max, min, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRank returns the place of a member, from 0 for the lowest score, or Nil.
 func (c Commands) ZRank(ctx context.Context, key, member string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRank(key, member))
+	cmd := command.ZRank(key, member)
+	return cmd.Do(ctx, c.d)
+}
+
+// ZRankWithScore is ZRank with the score (Redis 7.2).
+func (c Commands) ZRankWithScore(ctx context.Context, key, member string) (command.Rank, error) {
+	cmd := command.ZRankWithScore(key, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRem removes members and returns how many there were.
 func (c Commands) ZRem(ctx context.Context, key string, members ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRem(key, members...))
+	cmd := command.ZRem(key, members...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRemRangeByLex removes what ZRangeByLex returns, and returns how many members
 // that were.
 func (c Commands) ZRemRangeByLex(ctx context.Context, key, min, max string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRemRangeByLex(key, min, max))
+	cmd := command.ZRemRangeByLex(key, min, max)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRemRangeByRank removes what ZRange returns, and returns how many members
 // that were.
 func (c Commands) ZRemRangeByRank(ctx context.Context, key string, start, stop int64) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRemRangeByRank(key, start, stop))
+	cmd := command.ZRemRangeByRank(key, start, stop)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRemRangeByScore removes what ZRangeByScore returns, and returns how many
 // members that were.
 func (c Commands) ZRemRangeByScore(ctx context.Context, key, min, max string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRemRangeByScore(key, min, max))
+	cmd := command.ZRemRangeByScore(key, min, max)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZRevRank returns the place of a member, from 0 for the highest score, or Nil.
 func (c Commands) ZRevRank(ctx context.Context, key, member string) (int64, error) {
-	return command.Do(ctx, c.d, command.ZRevRank(key, member))
+	cmd := command.ZRevRank(key, member)
+	return cmd.Do(ctx, c.d)
+}
+
+// ZRevRankWithScore is ZRevRank with the score (Redis 7.2).
+func (c Commands) ZRevRankWithScore(ctx context.Context, key, member string) (command.Rank, error) {
+	cmd := command.ZRevRankWithScore(key, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZScan returns one step of a walk over the members of a sorted set.
 func (c Commands) ZScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ZScanResult, error) {
-	return command.Do(ctx, c.d, command.ZScan(key, cursor, opts...))
+	cmd := command.ZScan(key, cursor, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZScore returns the score of a member, or Nil.
 func (c Commands) ZScore(ctx context.Context, key, member string) (float64, error) {
-	return command.Do(ctx, c.d, command.ZScore(key, member))
+	cmd := command.ZScore(key, member)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZUnion returns the members that any of the sorted sets has.
 func (c Commands) ZUnion(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.ZUnion(keys, opts...))
+	cmd := command.ZUnion(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZUnionWithScores is ZUnion with the scores.
 func (c Commands) ZUnionWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
-	return command.Do(ctx, c.d, command.ZUnionWithScores(keys, opts...))
+	cmd := command.ZUnionWithScores(keys, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ZUnionStore stores what ZUnion returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZUnionStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
-	return command.Do(ctx, c.d, command.ZUnionStore(dest, keys, opts...))
+	cmd := command.ZUnionStore(dest, keys, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoAdd puts members of a sorted set at places and returns how many are new
+// (with CH: new or moved).
+func (c Commands) GeoAdd(ctx context.Context, key string, members []command.GeoMember, opts ...command.GeoAddOption) (int64, error) {
+	cmd := command.GeoAdd(key, members, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoDist returns the distance between two members, or Nil when one of them is
+// absent.
+func (c Commands) GeoDist(ctx context.Context, key, member1, member2 string, unit command.Unit) (float64, error) {
+	cmd := command.GeoDist(key, member1, member2, unit)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoHash returns the places of members as geohashes, in their order.
+func (c Commands) GeoHash(ctx context.Context, key string, members ...string) ([]command.Optional[string], error) {
+	cmd := command.GeoHash(key, members...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoPos returns the places of members, in their order.
+func (c Commands) GeoPos(ctx context.Context, key string, members ...string) ([]command.Optional[command.Position], error) {
+	cmd := command.GeoPos(key, members...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoSearch returns the members in a circle or box around a member or place.
+func (c Commands) GeoSearch(ctx context.Context, key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) ([]string, error) {
+	cmd := command.GeoSearch(key, from, within, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoSearchFound is GeoSearch with the members' places and distances.
+func (c Commands) GeoSearchFound(ctx context.Context, key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) ([]command.GeoFound, error) {
+	cmd := command.GeoSearchFound(key, from, within, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoSearchStore stores what GeoSearch of source returns at dest, and returns
+// how many members that are.
+func (c Commands) GeoSearchStore(ctx context.Context, dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) (int64, error) {
+	cmd := command.GeoSearchStore(dest, source, from, within, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// GeoSearchStoreDist is GeoSearchStore that makes the distances the scores.
+func (c Commands) GeoSearchStoreDist(ctx context.Context, dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) (int64, error) {
+	cmd := command.GeoSearchStoreDist(dest, source, from, within, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XAck acknowledges entries for a group and returns how many were pending.
 func (c Commands) XAck(ctx context.Context, key, group string, ids ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.XAck(key, group, ids...))
+	cmd := command.XAck(key, group, ids...)
+	return cmd.Do(ctx, c.d)
+}
+
+// XAckDel acknowledges entries for a group, removes them from the stream, and
+// returns what became of each.
+func (c Commands) XAckDel(ctx context.Context, key, group string, ids []string, opts ...command.XRefOption) ([]command.EntryRemoval, error) {
+	cmd := command.XAckDel(key, group, ids, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XAdd adds an entry and returns its ID; id "*" lets the server choose.
 func (c Commands) XAdd(ctx context.Context, key, id string, fields []command.Pair, opts ...command.XAddOption) (string, error) {
-	return command.Do(ctx, c.d, command.XAdd(key, id, fields, opts...))
+	cmd := command.XAdd(key, id, fields, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XAutoClaim makes entries that were pending for minIdle the consumer's, one
 // step from start ("0-0") on.
 func (c Commands) XAutoClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.Claimed, error) {
-	return command.Do(ctx, c.d, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
+	cmd := command.XAutoClaim(key, group, consumer, minIdle, start, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XAutoClaimJustID is XAutoClaim without the contents; it does not count as a
 // delivery.
 func (c Commands) XAutoClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.ClaimedIDs, error) {
-	return command.Do(ctx, c.d, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
+	cmd := command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XClaim makes entries that were pending for minIdle the consumer's and returns
 // them.
 func (c Commands) XClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]command.Entry, error) {
-	return command.Do(ctx, c.d, command.XClaim(key, group, consumer, minIdle, ids, opts...))
+	cmd := command.XClaim(key, group, consumer, minIdle, ids, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XClaimJustID is XClaim that returns the IDs only; it does not count as a
 // delivery.
 func (c Commands) XClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]string, error) {
-	return command.Do(ctx, c.d, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
+	cmd := command.XClaimJustID(key, group, consumer, minIdle, ids, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XDel deletes entries and returns how many there were.
 func (c Commands) XDel(ctx context.Context, key string, ids ...string) (int64, error) {
-	return command.Do(ctx, c.d, command.XDel(key, ids...))
+	cmd := command.XDel(key, ids...)
+	return cmd.Do(ctx, c.d)
+}
+
+// XDelEx removes entries as the option says of what groups note of them, and
+// returns what became of each.
+func (c Commands) XDelEx(ctx context.Context, key string, ids []string, opts ...command.XRefOption) ([]command.EntryRemoval, error) {
+	cmd := command.XDelEx(key, ids, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XGroupCreate makes a group that reads after id; "$" is the end.
 func (c Commands) XGroupCreate(ctx context.Context, key, group, id string, opts ...command.XGroupOption) error {
-	_, err := command.Do(ctx, c.d, command.XGroupCreate(key, group, id, opts...))
+	cmd := command.XGroupCreate(key, group, id, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // XGroupCreateConsumer makes a consumer and reports whether it is new.
 func (c Commands) XGroupCreateConsumer(ctx context.Context, key, group, consumer string) (bool, error) {
-	return command.Do(ctx, c.d, command.XGroupCreateConsumer(key, group, consumer))
+	cmd := command.XGroupCreateConsumer(key, group, consumer)
+	return cmd.Do(ctx, c.d)
 }
 
 // XGroupDelConsumer removes a consumer and returns how many entries it had
 // pending: they are pending no more.
 func (c Commands) XGroupDelConsumer(ctx context.Context, key, group, consumer string) (int64, error) {
-	return command.Do(ctx, c.d, command.XGroupDelConsumer(key, group, consumer))
+	cmd := command.XGroupDelConsumer(key, group, consumer)
+	return cmd.Do(ctx, c.d)
 }
 
 // XGroupDestroy removes a group with all it knows, and reports whether there
 // was one.
 func (c Commands) XGroupDestroy(ctx context.Context, key, group string) (bool, error) {
-	return command.Do(ctx, c.d, command.XGroupDestroy(key, group))
+	cmd := command.XGroupDestroy(key, group)
+	return cmd.Do(ctx, c.d)
 }
 
 // XGroupSetID makes the group read after id.
 func (c Commands) XGroupSetID(ctx context.Context, key, group, id string, opts ...command.XGroupSetIDOption) error {
-	_, err := command.Do(ctx, c.d, command.XGroupSetID(key, group, id, opts...))
+	cmd := command.XGroupSetID(key, group, id, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // XInfoConsumers tells of the consumers of a group.
 func (c Commands) XInfoConsumers(ctx context.Context, key, group string) ([]command.ConsumerInfo, error) {
-	return command.Do(ctx, c.d, command.XInfoConsumers(key, group))
+	cmd := command.XInfoConsumers(key, group)
+	return cmd.Do(ctx, c.d)
 }
 
 // XInfoGroups tells of the groups of a stream.
 func (c Commands) XInfoGroups(ctx context.Context, key string) ([]command.GroupInfo, error) {
-	return command.Do(ctx, c.d, command.XInfoGroups(key))
+	cmd := command.XInfoGroups(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // XInfoStream tells of a stream as a whole.
 func (c Commands) XInfoStream(ctx context.Context, key string) (command.StreamInfo, error) {
-	return command.Do(ctx, c.d, command.XInfoStream(key))
+	cmd := command.XInfoStream(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // XInfoStreamFull tells of a stream, its entries, groups and consumers, as an
 // untyped value.
 func (c Commands) XInfoStreamFull(ctx context.Context, key string, opts ...command.CountOption) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.XInfoStreamFull(key, opts...))
+	cmd := command.XInfoStreamFull(key, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XLen returns how many entries a stream has.
 func (c Commands) XLen(ctx context.Context, key string) (int64, error) {
-	return command.Do(ctx, c.d, command.XLen(key))
+	cmd := command.XLen(key)
+	return cmd.Do(ctx, c.d)
 }
 
 // XPending sums up what a group was delivered and did not acknowledge.
 func (c Commands) XPending(ctx context.Context, key, group string) (command.PendingSummary, error) {
-	return command.Do(ctx, c.d, command.XPending(key, group))
+	cmd := command.XPending(key, group)
+	return cmd.Do(ctx, c.d)
 }
 
 // XPendingRange returns up to n unacknowledged entries from start to end.
 func (c Commands) XPendingRange(ctx context.Context, key, group, start, end string, n int64, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
-	return command.Do(ctx, c.d, command.XPendingRange(key, group, start, end, n, opts...))
+	cmd := command.XPendingRange(key, group, start, end, n, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XPendingOf is XPendingRange for one consumer.
 func (c Commands) XPendingOf(ctx context.Context, key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
-	return command.Do(ctx, c.d, command.XPendingOf(key, group, start, end, n, consumer, opts...))
+	cmd := command.XPendingOf(key, group, start, end, n, consumer, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XRange returns the entries from start to end, both included; "-" and "+" are
 // the ends.
 func (c Commands) XRange(ctx context.Context, key, start, end string, opts ...command.CountOption) ([]command.Entry, error) {
-	return command.Do(ctx, c.d, command.XRange(key, start, end, opts...))
+	cmd := command.XRange(key, start, end, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XRead returns the entries after the IDs given, of streams that have some;
 // none is an empty result.
 func (c Commands) XRead(ctx context.Context, streams []command.From, opts ...command.XReadOption) ([]command.Stream, error) {
-	return command.Do(ctx, c.d, command.XRead(streams, opts...))
+	cmd := command.XRead(streams, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XReadGroup delivers entries to a consumer of a group: new ones for the ID
 // ">", its own pending ones after any other ID.
 func (c Commands) XReadGroup(ctx context.Context, group, consumer string, streams []command.From, opts ...command.XReadGroupOption) ([]command.Stream, error) {
-	return command.Do(ctx, c.d, command.XReadGroup(group, consumer, streams, opts...))
+	cmd := command.XReadGroup(group, consumer, streams, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XRevRange returns the entries from end down to start, both included.
 func (c Commands) XRevRange(ctx context.Context, key, end, start string, opts ...command.CountOption) ([]command.Entry, error) {
-	return command.Do(ctx, c.d, command.XRevRange(key, end, start, opts...))
+	cmd := command.XRevRange(key, end, start, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // XSetID sets the last ID of a stream.
-func (c Commands) XSetID(ctx context.Context, key, id string) error {
-	_, err := command.Do(ctx, c.d, command.XSetID(key, id))
+func (c Commands) XSetID(ctx context.Context, key, id string, opts ...command.XSetIDOption) error {
+	cmd := command.XSetID(key, id, opts...)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
 // XTrim removes old entries and returns how many.
-func (c Commands) XTrim(ctx context.Context, key string, opt command.XTrimOption) (int64, error) {
-	return command.Do(ctx, c.d, command.XTrim(key, opt))
+func (c Commands) XTrim(ctx context.Context, key string, opt command.XTrimOption, opts ...command.XTrimLimit) (int64, error) {
+	cmd := command.XTrim(key, opt, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Eval runs a Lua script. A Script is sent by its digest and is the better
 // choice.
 func (c Commands) Eval(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.Eval(script, keys, args...))
+	cmd := command.Eval(script, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // EvalSHA runs the script that has a digest, if the server knows it.
 func (c Commands) EvalSHA(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.EvalSHA(digest, keys, args...))
+	cmd := command.EvalSHA(digest, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // EvalSHARO is EvalSHA for scripts that only read.
 func (c Commands) EvalSHARO(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.EvalSHARO(digest, keys, args...))
+	cmd := command.EvalSHARO(digest, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // EvalRO is Eval for scripts that only read.
 func (c Commands) EvalRO(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.EvalRO(script, keys, args...))
+	cmd := command.EvalRO(script, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // FCall calls a function of a library on the server.
 func (c Commands) FCall(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.FCall(function, keys, args...))
+	cmd := command.FCall(function, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // FCallRO is FCall for functions that only read.
 func (c Commands) FCallRO(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
-	return command.Do(ctx, c.d, command.FCallRO(function, keys, args...))
+	cmd := command.FCallRO(function, keys, args...)
+	return cmd.Do(ctx, c.d)
 }
 
 // FunctionDelete removes a library from the server.
 func (c Commands) FunctionDelete(ctx context.Context, library string) error {
-	_, err := command.Do(ctx, c.d, command.FunctionDelete(library))
+	cmd := command.FunctionDelete(library)
+	_, err := cmd.Do(ctx, c.d)
 	return err
 }
 
+// FunctionDump returns all libraries in the server's own format.
+// FunctionRestore takes it.
+func (c Commands) FunctionDump(ctx context.Context) (string, error) {
+	cmd := command.FunctionDump()
+	return cmd.Do(ctx, c.d)
+}
+
+// FunctionDumpBytes is FunctionDump for bytes.
+func (c Commands) FunctionDumpBytes(ctx context.Context) ([]byte, error) {
+	cmd := command.FunctionDumpBytes()
+	return cmd.Do(ctx, c.d)
+}
+
 // FunctionList tells of the libraries on the server.
-func (c Commands) FunctionList(ctx context.Context) ([]command.Library, error) {
-	return command.Do(ctx, c.d, command.FunctionList())
+func (c Commands) FunctionList(ctx context.Context, opts ...command.FunctionListOption) ([]command.LibraryInfo, error) {
+	cmd := command.FunctionList(opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// FunctionListCode is FunctionList with the libraries' code.
+func (c Commands) FunctionListCode(ctx context.Context, opts ...command.FunctionListOption) ([]command.LibraryInfo, error) {
+	cmd := command.FunctionListCode(opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // FunctionLoad puts a library on the server, which must not have one of that
 // name, and returns its name.
 func (c Commands) FunctionLoad(ctx context.Context, code string) (string, error) {
-	return command.Do(ctx, c.d, command.FunctionLoad(code))
+	cmd := command.FunctionLoad(code)
+	return cmd.Do(ctx, c.d)
 }
 
 // FunctionReplace is FunctionLoad in place of the library of that name.
 func (c Commands) FunctionReplace(ctx context.Context, code string) (string, error) {
-	return command.Do(ctx, c.d, command.FunctionReplace(code))
+	cmd := command.FunctionReplace(code)
+	return cmd.Do(ctx, c.d)
+}
+
+// FunctionStats tells which function runs, and how many libraries and functions
+// each engine has.
+func (c Commands) FunctionStats(ctx context.Context) (command.FunctionStatistics, error) {
+	cmd := command.FunctionStats()
+	return cmd.Do(ctx, c.d)
 }
 
 // ScriptExists reports for each digest whether the server knows the script.
 func (c Commands) ScriptExists(ctx context.Context, digests ...string) ([]bool, error) {
-	return command.Do(ctx, c.d, command.ScriptExists(digests...))
+	cmd := command.ScriptExists(digests...)
+	return cmd.Do(ctx, c.d)
 }
 
 // ScriptLoad tells the server a script and returns its digest.
 func (c Commands) ScriptLoad(ctx context.Context, script string) (string, error) {
-	return command.Do(ctx, c.d, command.ScriptLoad(script))
+	cmd := command.ScriptLoad(script)
+	return cmd.Do(ctx, c.d)
+}
+
+// ScriptShow returns the script that has a digest.
+func (c Commands) ScriptShow(ctx context.Context, digest string) (string, error) {
+	cmd := command.ScriptShow(digest)
+	return cmd.Do(ctx, c.d)
 }
 
 // Publish sends a message to a channel and returns how many subscribers of this
 // server got it.
 func (c Commands) Publish(ctx context.Context, channel, message string) (int64, error) {
-	return command.Do(ctx, c.d, command.Publish(channel, message))
+	cmd := command.Publish(channel, message)
+	return cmd.Do(ctx, c.d)
 }
 
 // PublishBytes is Publish for bytes, which must not change until the reply is
 // there.
 func (c Commands) PublishBytes(ctx context.Context, channel string, message []byte) (int64, error) {
-	return command.Do(ctx, c.d, command.PublishBytes(channel, message))
+	cmd := command.PublishBytes(channel, message)
+	return cmd.Do(ctx, c.d)
 }
 
 // PubSubChannels returns the channels that have subscribers and fit one of the
 // patterns; no pattern is all.
 func (c Commands) PubSubChannels(ctx context.Context, patterns ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.PubSubChannels(patterns...))
+	cmd := command.PubSubChannels(patterns...)
+	return cmd.Do(ctx, c.d)
 }
 
 // PubSubNumPat returns how many patterns are subscribed to.
 func (c Commands) PubSubNumPat(ctx context.Context) (int64, error) {
-	return command.Do(ctx, c.d, command.PubSubNumPat())
+	cmd := command.PubSubNumPat()
+	return cmd.Do(ctx, c.d)
 }
 
 // PubSubNumSub returns how many subscribers each channel has.
 func (c Commands) PubSubNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
-	return command.Do(ctx, c.d, command.PubSubNumSub(channels...))
+	cmd := command.PubSubNumSub(channels...)
+	return cmd.Do(ctx, c.d)
 }
 
 // PubSubShardChannels is PubSubChannels for sharded channels.
 func (c Commands) PubSubShardChannels(ctx context.Context, patterns ...string) ([]string, error) {
-	return command.Do(ctx, c.d, command.PubSubShardChannels(patterns...))
+	cmd := command.PubSubShardChannels(patterns...)
+	return cmd.Do(ctx, c.d)
 }
 
 // PubSubShardNumSub is PubSubNumSub for sharded channels.
 func (c Commands) PubSubShardNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
-	return command.Do(ctx, c.d, command.PubSubShardNumSub(channels...))
+	cmd := command.PubSubShardNumSub(channels...)
+	return cmd.Do(ctx, c.d)
 }
 
 // SPublish sends a message to a sharded channel and returns how many
 // subscribers of its shard got it.
 func (c Commands) SPublish(ctx context.Context, channel, message string) (int64, error) {
-	return command.Do(ctx, c.d, command.SPublish(channel, message))
+	cmd := command.SPublish(channel, message)
+	return cmd.Do(ctx, c.d)
 }
 
 // ClientKillID closes the connection with a number and returns how many there
 // were.
 func (c Commands) ClientKillID(ctx context.Context, id int64) (int64, error) {
-	return command.Do(ctx, c.d, command.ClientKillID(id))
+	cmd := command.ClientKillID(id)
+	return cmd.Do(ctx, c.d)
 }
 
 // ClientKillAddr closes the connection from host:port and returns how many
 // there were.
 func (c Commands) ClientKillAddr(ctx context.Context, address string) (int64, error) {
-	return command.Do(ctx, c.d, command.ClientKillAddr(address))
+	cmd := command.ClientKillAddr(address)
+	return cmd.Do(ctx, c.d)
 }
 
 // ClientKillUser closes all connections of a user and returns how many there
 // were.
 func (c Commands) ClientKillUser(ctx context.Context, user string) (int64, error) {
-	return command.Do(ctx, c.d, command.ClientKillUser(user))
+	cmd := command.ClientKillUser(user)
+	return cmd.Do(ctx, c.d)
+}
+
+// ClientKillLAddr closes the connections to host:port of the server and returns
+// how many there were.
+func (c Commands) ClientKillLAddr(ctx context.Context, address string) (int64, error) {
+	cmd := command.ClientKillLAddr(address)
+	return cmd.Do(ctx, c.d)
+}
+
+// ClientKillType closes all connections of a type (normal, master, replica,
+// pubsub) but its own, and returns how many there were.
+func (c Commands) ClientKillType(ctx context.Context, typ string) (int64, error) {
+	cmd := command.ClientKillType(typ)
+	return cmd.Do(ctx, c.d)
+}
+
+// ClientKillMaxAge closes all connections older than that and returns how many
+// there were (Redis 7.4, Valkey 8.0).
+func (c Commands) ClientKillMaxAge(ctx context.Context, seconds int64) (int64, error) {
+	cmd := command.ClientKillMaxAge(seconds)
+	return cmd.Do(ctx, c.d)
 }
 
 // ClientList describes all connections, a line each.
 func (c Commands) ClientList(ctx context.Context) (string, error) {
-	return command.Do(ctx, c.d, command.ClientList())
+	cmd := command.ClientList()
+	return cmd.Do(ctx, c.d)
+}
+
+// ClientListID describes the connections with these numbers, a line each.
+func (c Commands) ClientListID(ctx context.Context, ids ...int64) (string, error) {
+	cmd := command.ClientListID(ids...)
+	return cmd.Do(ctx, c.d)
+}
+
+// ClientListType describes all connections of a type (normal, master, replica,
+// pubsub), a line each.
+func (c Commands) ClientListType(ctx context.Context, typ string) (string, error) {
+	cmd := command.ClientListType(typ)
+	return cmd.Do(ctx, c.d)
 }
 
 // ClientUnblock wakes the connection with a number from a blocking command and
 // reports whether it was in one.
 func (c Commands) ClientUnblock(ctx context.Context, id int64, opts ...command.UnblockOption) (bool, error) {
-	return command.Do(ctx, c.d, command.ClientUnblock(id, opts...))
+	cmd := command.ClientUnblock(id, opts...)
+	return cmd.Do(ctx, c.d)
 }
 
 // Echo returns the message.
 func (c Commands) Echo(ctx context.Context, message string) (string, error) {
-	return command.Do(ctx, c.d, command.Echo(message))
+	cmd := command.Echo(message)
+	return cmd.Do(ctx, c.d)
 }
 
 // Ping returns "PONG".
 func (c Commands) Ping(ctx context.Context) (string, error) {
-	return command.Do(ctx, c.d, command.Ping())
+	cmd := command.Ping()
+	return cmd.Do(ctx, c.d)
+}
+
+// ACLCat returns the categories of commands.
+func (c Commands) ACLCat(ctx context.Context) ([]string, error) {
+	cmd := command.ACLCat()
+	return cmd.Do(ctx, c.d)
+}
+
+// ACLCatOf returns the commands of a category.
+func (c Commands) ACLCatOf(ctx context.Context, category string) ([]string, error) {
+	cmd := command.ACLCatOf(category)
+	return cmd.Do(ctx, c.d)
+}
+
+// ACLGenPass returns a random password of 256 bits as hex digits.
+func (c Commands) ACLGenPass(ctx context.Context) (string, error) {
+	cmd := command.ACLGenPass()
+	return cmd.Do(ctx, c.d)
 }
 
 // ACLWhoAmI returns the name of the connection's user.
 func (c Commands) ACLWhoAmI(ctx context.Context) (string, error) {
-	return command.Do(ctx, c.d, command.ACLWhoAmI())
+	cmd := command.ACLWhoAmI()
+	return cmd.Do(ctx, c.d)
 }
 
 // CommandCount returns how many commands the server has.
 func (c Commands) CommandCount(ctx context.Context) (int64, error) {
-	return command.Do(ctx, c.d, command.CommandCount())
+	cmd := command.CommandCount()
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandDocs returns the server's documentation of commands, of all if none is
+// named, as untyped values.
+func (c Commands) CommandDocs(ctx context.Context, names ...string) (map[string]resp3.Value, error) {
+	cmd := command.CommandDocs(names...)
+	return cmd.Do(ctx, c.d)
 }
 
 // CommandGetKeys returns the keys among the words of a command, as the server
 // finds them.
 func (c Commands) CommandGetKeys(ctx context.Context, words ...command.Arg) ([]string, error) {
-	return command.Do(ctx, c.d, command.CommandGetKeys(words...))
+	cmd := command.CommandGetKeys(words...)
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandGetKeysAndFlags returns the keys among the words of a command, and
+// what the command does with them.
+func (c Commands) CommandGetKeysAndFlags(ctx context.Context, words ...command.Arg) ([]command.KeyUse, error) {
+	cmd := command.CommandGetKeysAndFlags(words...)
+	return cmd.Do(ctx, c.d)
 }
 
 // CommandInfo returns the server's facts on commands, nulls for those that it
 // lacks.
 func (c Commands) CommandInfo(ctx context.Context, names ...string) ([]resp3.Value, error) {
-	return command.Do(ctx, c.d, command.CommandInfo(names...))
+	cmd := command.CommandInfo(names...)
+	return cmd.Do(ctx, c.d)
 }
 
 // CommandList returns the names of the server's commands.
 func (c Commands) CommandList(ctx context.Context) ([]string, error) {
-	return command.Do(ctx, c.d, command.CommandList())
+	cmd := command.CommandList()
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandListModule returns the names of the commands of a module.
+func (c Commands) CommandListModule(ctx context.Context, module string) ([]string, error) {
+	cmd := command.CommandListModule(module)
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandListCategory returns the names of the commands of an ACL category.
+func (c Commands) CommandListCategory(ctx context.Context, category string) ([]string, error) {
+	cmd := command.CommandListCategory(category)
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandListPattern returns the names of the commands that fit a glob pattern.
+func (c Commands) CommandListPattern(ctx context.Context, pattern string) ([]string, error) {
+	cmd := command.CommandListPattern(pattern)
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandLogGet returns the newest n entries of a log of commands: the slow
+// ones, or those with large requests or replies. -1 is all.
+func (c Commands) CommandLogGet(ctx context.Context, n int64, log command.Logged) ([]command.SlowEntry, error) {
+	cmd := command.CommandLogGet(n, log)
+	return cmd.Do(ctx, c.d)
+}
+
+// CommandLogLen returns how many entries a log of commands has.
+func (c Commands) CommandLogLen(ctx context.Context, log command.Logged) (int64, error) {
+	cmd := command.CommandLogLen(log)
+	return cmd.Do(ctx, c.d)
 }
 
 // ConfigGet returns the settings that fit any of the patterns.
 func (c Commands) ConfigGet(ctx context.Context, patterns ...string) (map[string]string, error) {
-	return command.Do(ctx, c.d, command.ConfigGet(patterns...))
+	cmd := command.ConfigGet(patterns...)
+	return cmd.Do(ctx, c.d)
 }
 
 // DBSize returns how many keys the database has.
 func (c Commands) DBSize(ctx context.Context) (int64, error) {
-	return command.Do(ctx, c.d, command.DBSize())
+	cmd := command.DBSize()
+	return cmd.Do(ctx, c.d)
 }
 
 // Info returns the server's state as text, all of it or some sections.
 func (c Commands) Info(ctx context.Context, sections ...string) (string, error) {
-	return command.Do(ctx, c.d, command.Info(sections...))
+	cmd := command.Info(sections...)
+	return cmd.Do(ctx, c.d)
 }
 
 // LastSave returns when the data was last saved to disk.
 func (c Commands) LastSave(ctx context.Context) (time.Time, error) {
-	return command.Do(ctx, c.d, command.LastSave())
+	cmd := command.LastSave()
+	return cmd.Do(ctx, c.d)
+}
+
+// LatencyHistogram returns how long commands took, of all if none is named.
+func (c Commands) LatencyHistogram(ctx context.Context, names ...string) (map[string]command.Histogram, error) {
+	cmd := command.LatencyHistogram(names...)
+	return cmd.Do(ctx, c.d)
+}
+
+// LatencyHistory returns the latest samples of an event, oldest first.
+func (c Commands) LatencyHistory(ctx context.Context, event string) ([]command.LatencySample, error) {
+	cmd := command.LatencyHistory(event)
+	return cmd.Do(ctx, c.d)
+}
+
+// LatencyLatest returns the latest sample of each event.
+func (c Commands) LatencyLatest(ctx context.Context) ([]command.LatencyEvent, error) {
+	cmd := command.LatencyLatest()
+	return cmd.Do(ctx, c.d)
+}
+
+// MemoryDoctor returns a report on memory, for people.
+func (c Commands) MemoryDoctor(ctx context.Context) (string, error) {
+	cmd := command.MemoryDoctor()
+	return cmd.Do(ctx, c.d)
+}
+
+// MemoryMallocStats returns what the allocator tells of itself, for people.
+func (c Commands) MemoryMallocStats(ctx context.Context) (string, error) {
+	cmd := command.MemoryMallocStats()
+	return cmd.Do(ctx, c.d)
+}
+
+// MemoryStats returns where the memory is, as untyped values: their names vary
+// by version.
+func (c Commands) MemoryStats(ctx context.Context) (map[string]resp3.Value, error) {
+	cmd := command.MemoryStats()
+	return cmd.Do(ctx, c.d)
 }
 
 // MemoryUsage estimates how many bytes a key and its value take, or returns
 // Nil.
 func (c Commands) MemoryUsage(ctx context.Context, key string, opts ...command.SamplesOption) (int64, error) {
-	return command.Do(ctx, c.d, command.MemoryUsage(key, opts...))
+	cmd := command.MemoryUsage(key, opts...)
+	return cmd.Do(ctx, c.d)
+}
+
+// ModuleList tells of the modules on the server.
+func (c Commands) ModuleList(ctx context.Context) ([]command.ModuleInfo, error) {
+	cmd := command.ModuleList()
+	return cmd.Do(ctx, c.d)
 }
 
 // RoleInfo tells what the server is in replication.
 func (c Commands) RoleInfo(ctx context.Context) (command.Role, error) {
-	return command.Do(ctx, c.d, command.RoleInfo())
+	cmd := command.RoleInfo()
+	return cmd.Do(ctx, c.d)
 }
 
 // SlowLogGet returns the newest n entries of the log of slow commands; -1 is
 // all.
 func (c Commands) SlowLogGet(ctx context.Context, n int64) ([]command.SlowEntry, error) {
-	return command.Do(ctx, c.d, command.SlowLogGet(n))
+	cmd := command.SlowLogGet(n)
+	return cmd.Do(ctx, c.d)
 }
 
 // SlowLogLen returns how many entries the log of slow commands has.
 func (c Commands) SlowLogLen(ctx context.Context) (int64, error) {
-	return command.Do(ctx, c.d, command.SlowLogLen())
+	cmd := command.SlowLogLen()
+	return cmd.Do(ctx, c.d)
 }
 
 // Time returns the server's clock.
 func (c Commands) Time(ctx context.Context) (time.Time, error) {
-	return command.Do(ctx, c.d, command.Time())
+	cmd := command.Time()
+	return cmd.Do(ctx, c.d)
 }
 
-// PipelineCommands is the commands as methods that queue. Each returns the
-// future of its reply. Commands that block have no method here.
-type PipelineCommands struct{ p *Pipeline }
+// PipelineCommands is the commands as methods that queue, of pipelines and
+// transactions. Each returns the future of its reply. Commands that block have
+// no method here.
+type PipelineCommands struct{ q *queue }
 
 // Append queues [command.Append].
 func (c PipelineCommands) Append(key, value string) Future[int64] {
-	return Queue(c.p, command.Append(key, value))
+	return Queue(c.q, command.Append(key, value))
 }
 
 // Decr queues [command.Decr].
 func (c PipelineCommands) Decr(key string) Future[int64] {
-	return Queue(c.p, command.Decr(key))
+	return Queue(c.q, command.Decr(key))
 }
 
 // DecrBy queues [command.DecrBy].
 func (c PipelineCommands) DecrBy(key string, n int64) Future[int64] {
-	return Queue(c.p, command.DecrBy(key, n))
+	return Queue(c.q, command.DecrBy(key, n))
+}
+
+// DelEx queues [command.DelEx].
+func (c PipelineCommands) DelEx(key string, opt command.DelExOption) Future[bool] {
+	return Queue(c.q, command.DelEx(key, opt))
+}
+
+// DelIfEq queues [command.DelIfEq].
+func (c PipelineCommands) DelIfEq(key, value string) Future[bool] {
+	return Queue(c.q, command.DelIfEq(key, value))
+}
+
+// Digest queues [command.Digest].
+func (c PipelineCommands) Digest(key string) Future[string] {
+	return Queue(c.q, command.Digest(key))
 }
 
 // Get queues [command.Get].
 func (c PipelineCommands) Get(key string) Future[string] {
-	return Queue(c.p, command.Get(key))
+	return Queue(c.q, command.Get(key))
 }
 
 // GetBytes queues [command.GetBytes].
 func (c PipelineCommands) GetBytes(key string) Future[[]byte] {
-	return Queue(c.p, command.GetBytes(key))
+	return Queue(c.q, command.GetBytes(key))
 }
 
 // GetDel queues [command.GetDel].
 func (c PipelineCommands) GetDel(key string) Future[string] {
-	return Queue(c.p, command.GetDel(key))
+	return Queue(c.q, command.GetDel(key))
 }
 
 // GetDelBytes queues [command.GetDelBytes].
 func (c PipelineCommands) GetDelBytes(key string) Future[[]byte] {
-	return Queue(c.p, command.GetDelBytes(key))
+	return Queue(c.q, command.GetDelBytes(key))
 }
 
 // GetEx queues [command.GetEx].
 func (c PipelineCommands) GetEx(key string, opts ...command.GetExOption) Future[string] {
-	return Queue(c.p, command.GetEx(key, opts...))
+	return Queue(c.q, command.GetEx(key, opts...))
 }
 
 // GetExBytes queues [command.GetExBytes].
 func (c PipelineCommands) GetExBytes(key string, opts ...command.GetExOption) Future[[]byte] {
-	return Queue(c.p, command.GetExBytes(key, opts...))
+	return Queue(c.q, command.GetExBytes(key, opts...))
 }
 
 // GetRange queues [command.GetRange].
 func (c PipelineCommands) GetRange(key string, start, stop int64) Future[string] {
-	return Queue(c.p, command.GetRange(key, start, stop))
+	return Queue(c.q, command.GetRange(key, start, stop))
 }
 
 // Incr queues [command.Incr].
 func (c PipelineCommands) Incr(key string) Future[int64] {
-	return Queue(c.p, command.Incr(key))
+	return Queue(c.q, command.Incr(key))
 }
 
 // IncrBy queues [command.IncrBy].
 func (c PipelineCommands) IncrBy(key string, n int64) Future[int64] {
-	return Queue(c.p, command.IncrBy(key, n))
+	return Queue(c.q, command.IncrBy(key, n))
 }
 
 // IncrByFloat queues [command.IncrByFloat].
 func (c PipelineCommands) IncrByFloat(key string, x float64) Future[float64] {
-	return Queue(c.p, command.IncrByFloat(key, x))
+	return Queue(c.q, command.IncrByFloat(key, x))
 }
 
 // LCS queues [command.LCS].
 func (c PipelineCommands) LCS(key1, key2 string) Future[string] {
-	return Queue(c.p, command.LCS(key1, key2))
+	return Queue(c.q, command.LCS(key1, key2))
 }
 
 // LCSLen queues [command.LCSLen].
 func (c PipelineCommands) LCSLen(key1, key2 string) Future[int64] {
-	return Queue(c.p, command.LCSLen(key1, key2))
+	return Queue(c.q, command.LCSLen(key1, key2))
+}
+
+// LCSMatches queues [command.LCSMatches].
+func (c PipelineCommands) LCSMatches(key1, key2 string, opts ...command.LCSOption) Future[command.Common] {
+	return Queue(c.q, command.LCSMatches(key1, key2, opts...))
 }
 
 // MGet queues [command.MGet].
 func (c PipelineCommands) MGet(keys ...string) Future[[]command.Optional[string]] {
-	return Queue(c.p, command.MGet(keys...))
+	return Queue(c.q, command.MGet(keys...))
 }
 
 // MSet queues [command.MSet].
 func (c PipelineCommands) MSet(pairs ...command.Pair) Future[command.Void] {
-	return Queue(c.p, command.MSet(pairs...))
+	return Queue(c.q, command.MSet(pairs...))
+}
+
+// MSetEx queues [command.MSetEx].
+func (c PipelineCommands) MSetEx(pairs []command.Pair, opts ...command.MSetExOption) Future[bool] {
+	return Queue(c.q, command.MSetEx(pairs, opts...))
 }
 
 // MSetNX queues [command.MSetNX].
 func (c PipelineCommands) MSetNX(pairs ...command.Pair) Future[bool] {
-	return Queue(c.p, command.MSetNX(pairs...))
+	return Queue(c.q, command.MSetNX(pairs...))
 }
 
 // Set queues [command.Set].
 func (c PipelineCommands) Set(key, value string, opts ...command.SetOption) Future[command.Void] {
-	return Queue(c.p, command.Set(key, value, opts...))
+	return Queue(c.q, command.Set(key, value, opts...))
 }
 
 // SetBytes queues [command.SetBytes].
 func (c PipelineCommands) SetBytes(key string, value []byte, opts ...command.SetOption) Future[command.Void] {
-	return Queue(c.p, command.SetBytes(key, value, opts...))
+	return Queue(c.q, command.SetBytes(key, value, opts...))
 }
 
 // SetGet queues [command.SetGet].
 func (c PipelineCommands) SetGet(key, value string, opts ...command.SetOption) Future[string] {
-	return Queue(c.p, command.SetGet(key, value, opts...))
+	return Queue(c.q, command.SetGet(key, value, opts...))
 }
 
 // SetGetBytes queues [command.SetGetBytes].
 func (c PipelineCommands) SetGetBytes(key string, value []byte, opts ...command.SetOption) Future[[]byte] {
-	return Queue(c.p, command.SetGetBytes(key, value, opts...))
+	return Queue(c.q, command.SetGetBytes(key, value, opts...))
 }
 
 // SetNX queues [command.SetNX].
 func (c PipelineCommands) SetNX(key, value string) Future[bool] {
-	return Queue(c.p, command.SetNX(key, value))
+	return Queue(c.q, command.SetNX(key, value))
 }
 
 // SetRange queues [command.SetRange].
 func (c PipelineCommands) SetRange(key string, offset int64, value string) Future[int64] {
-	return Queue(c.p, command.SetRange(key, offset, value))
+	return Queue(c.q, command.SetRange(key, offset, value))
 }
 
 // StrLen queues [command.StrLen].
 func (c PipelineCommands) StrLen(key string) Future[int64] {
-	return Queue(c.p, command.StrLen(key))
+	return Queue(c.q, command.StrLen(key))
 }
 
 // BitCount queues [command.BitCount].
 func (c PipelineCommands) BitCount(key string) Future[int64] {
-	return Queue(c.p, command.BitCount(key))
+	return Queue(c.q, command.BitCount(key))
 }
 
 // BitCountRange queues [command.BitCountRange].
 func (c PipelineCommands) BitCountRange(key string, start, end int64, opts ...command.BitRangeOption) Future[int64] {
-	return Queue(c.p, command.BitCountRange(key, start, end, opts...))
+	return Queue(c.q, command.BitCountRange(key, start, end, opts...))
+}
+
+// BitField queues [command.BitField].
+func (c PipelineCommands) BitField(key string, ops ...command.BitFieldOp) Future[[]command.Optional[int64]] {
+	return Queue(c.q, command.BitField(key, ops...))
+}
+
+// BitFieldRO queues [command.BitFieldRO].
+func (c PipelineCommands) BitFieldRO(key string, gets ...command.BitFieldGet) Future[[]int64] {
+	return Queue(c.q, command.BitFieldRO(key, gets...))
 }
 
 // BitOp queues [command.BitOp].
 func (c PipelineCommands) BitOp(operation command.BitOperation, dest string, sources ...string) Future[int64] {
-	return Queue(c.p, command.BitOp(operation, dest, sources...))
+	return Queue(c.q, command.BitOp(operation, dest, sources...))
 }
 
 // BitPos queues [command.BitPos].
 func (c PipelineCommands) BitPos(key string, bit bool) Future[int64] {
-	return Queue(c.p, command.BitPos(key, bit))
+	return Queue(c.q, command.BitPos(key, bit))
 }
 
 // BitPosRange queues [command.BitPosRange].
 func (c PipelineCommands) BitPosRange(key string, bit bool, start, end int64, opts ...command.BitRangeOption) Future[int64] {
-	return Queue(c.p, command.BitPosRange(key, bit, start, end, opts...))
+	return Queue(c.q, command.BitPosRange(key, bit, start, end, opts...))
 }
 
 // GetBit queues [command.GetBit].
 func (c PipelineCommands) GetBit(key string, offset int64) Future[bool] {
-	return Queue(c.p, command.GetBit(key, offset))
+	return Queue(c.q, command.GetBit(key, offset))
 }
 
 // SetBit queues [command.SetBit].
 func (c PipelineCommands) SetBit(key string, offset int64, bit bool) Future[bool] {
-	return Queue(c.p, command.SetBit(key, offset, bit))
+	return Queue(c.q, command.SetBit(key, offset, bit))
 }
 
 // PFAdd queues [command.PFAdd].
 func (c PipelineCommands) PFAdd(key string, elements ...string) Future[bool] {
-	return Queue(c.p, command.PFAdd(key, elements...))
+	return Queue(c.q, command.PFAdd(key, elements...))
 }
 
 // PFCount queues [command.PFCount].
 func (c PipelineCommands) PFCount(keys ...string) Future[int64] {
-	return Queue(c.p, command.PFCount(keys...))
+	return Queue(c.q, command.PFCount(keys...))
 }
 
 // PFMerge queues [command.PFMerge].
 func (c PipelineCommands) PFMerge(dest string, sources ...string) Future[command.Void] {
-	return Queue(c.p, command.PFMerge(dest, sources...))
+	return Queue(c.q, command.PFMerge(dest, sources...))
 }
 
 // Copy queues [command.Copy].
 func (c PipelineCommands) Copy(source, dest string, opts ...command.CopyOption) Future[bool] {
-	return Queue(c.p, command.Copy(source, dest, opts...))
+	return Queue(c.q, command.Copy(source, dest, opts...))
 }
 
 // Del queues [command.Del].
 func (c PipelineCommands) Del(keys ...string) Future[int64] {
-	return Queue(c.p, command.Del(keys...))
+	return Queue(c.q, command.Del(keys...))
 }
 
 // Dump queues [command.Dump].
 func (c PipelineCommands) Dump(key string) Future[string] {
-	return Queue(c.p, command.Dump(key))
+	return Queue(c.q, command.Dump(key))
 }
 
 // DumpBytes queues [command.DumpBytes].
 func (c PipelineCommands) DumpBytes(key string) Future[[]byte] {
-	return Queue(c.p, command.DumpBytes(key))
+	return Queue(c.q, command.DumpBytes(key))
 }
 
 // Exists queues [command.Exists].
 func (c PipelineCommands) Exists(keys ...string) Future[int64] {
-	return Queue(c.p, command.Exists(keys...))
+	return Queue(c.q, command.Exists(keys...))
 }
 
 // Expire queues [command.Expire].
 func (c PipelineCommands) Expire(key string, ttl time.Duration, opts ...command.ExpireOption) Future[bool] {
-	return Queue(c.p, command.Expire(key, ttl, opts...))
+	return Queue(c.q, command.Expire(key, ttl, opts...))
 }
 
 // ExpireAt queues [command.ExpireAt].
 func (c PipelineCommands) ExpireAt(key string, at time.Time, opts ...command.ExpireOption) Future[bool] {
-	return Queue(c.p, command.ExpireAt(key, at, opts...))
+	return Queue(c.q, command.ExpireAt(key, at, opts...))
 }
 
 // ExpireTime queues [command.ExpireTime].
 func (c PipelineCommands) ExpireTime(key string) Future[command.Deadline] {
-	return Queue(c.p, command.ExpireTime(key))
+	return Queue(c.q, command.ExpireTime(key))
 }
 
 // Keys queues [command.Keys].
 func (c PipelineCommands) Keys(pattern string) Future[[]string] {
-	return Queue(c.p, command.Keys(pattern))
+	return Queue(c.q, command.Keys(pattern))
 }
 
 // Move queues [command.Move].
 func (c PipelineCommands) Move(key string, db int64) Future[bool] {
-	return Queue(c.p, command.Move(key, db))
+	return Queue(c.q, command.Move(key, db))
 }
 
 // ObjectEncoding queues [command.ObjectEncoding].
 func (c PipelineCommands) ObjectEncoding(key string) Future[string] {
-	return Queue(c.p, command.ObjectEncoding(key))
+	return Queue(c.q, command.ObjectEncoding(key))
 }
 
 // ObjectFreq queues [command.ObjectFreq].
 func (c PipelineCommands) ObjectFreq(key string) Future[int64] {
-	return Queue(c.p, command.ObjectFreq(key))
+	return Queue(c.q, command.ObjectFreq(key))
 }
 
 // ObjectIdleTime queues [command.ObjectIdleTime].
 func (c PipelineCommands) ObjectIdleTime(key string) Future[int64] {
-	return Queue(c.p, command.ObjectIdleTime(key))
+	return Queue(c.q, command.ObjectIdleTime(key))
 }
 
 // ObjectRefCount queues [command.ObjectRefCount].
 func (c PipelineCommands) ObjectRefCount(key string) Future[int64] {
-	return Queue(c.p, command.ObjectRefCount(key))
+	return Queue(c.q, command.ObjectRefCount(key))
 }
 
 // Persist queues [command.Persist].
 func (c PipelineCommands) Persist(key string) Future[bool] {
-	return Queue(c.p, command.Persist(key))
+	return Queue(c.q, command.Persist(key))
 }
 
 // PExpireTime queues [command.PExpireTime].
 func (c PipelineCommands) PExpireTime(key string) Future[command.Deadline] {
-	return Queue(c.p, command.PExpireTime(key))
+	return Queue(c.q, command.PExpireTime(key))
 }
 
 // PTTL queues [command.PTTL].
 func (c PipelineCommands) PTTL(key string) Future[command.Lifetime] {
-	return Queue(c.p, command.PTTL(key))
+	return Queue(c.q, command.PTTL(key))
 }
 
 // RandomKey queues [command.RandomKey].
 func (c PipelineCommands) RandomKey() Future[string] {
-	return Queue(c.p, command.RandomKey())
+	return Queue(c.q, command.RandomKey())
 }
 
 // Rename queues [command.Rename].
 func (c PipelineCommands) Rename(key, to string) Future[command.Void] {
-	return Queue(c.p, command.Rename(key, to))
+	return Queue(c.q, command.Rename(key, to))
 }
 
 // RenameNX queues [command.RenameNX].
 func (c PipelineCommands) RenameNX(key, to string) Future[bool] {
-	return Queue(c.p, command.RenameNX(key, to))
+	return Queue(c.q, command.RenameNX(key, to))
 }
 
 // Restore queues [command.Restore].
 func (c PipelineCommands) Restore(key string, ttl time.Duration, value string, opts ...command.RestoreOption) Future[command.Void] {
-	return Queue(c.p, command.Restore(key, ttl, value, opts...))
+	return Queue(c.q, command.Restore(key, ttl, value, opts...))
 }
 
 // RestoreBytes queues [command.RestoreBytes].
 func (c PipelineCommands) RestoreBytes(key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) Future[command.Void] {
-	return Queue(c.p, command.RestoreBytes(key, ttl, value, opts...))
+	return Queue(c.q, command.RestoreBytes(key, ttl, value, opts...))
 }
 
 // Scan queues [command.Scan].
 func (c PipelineCommands) Scan(cursor uint64, opts ...command.ScanOption) Future[command.ScanResult] {
-	return Queue(c.p, command.Scan(cursor, opts...))
+	return Queue(c.q, command.Scan(cursor, opts...))
+}
+
+// Sort queues [command.Sort].
+func (c PipelineCommands) Sort(key string, opts ...command.SortOption) Future[[]string] {
+	return Queue(c.q, command.Sort(key, opts...))
+}
+
+// SortGet queues [command.SortGet].
+func (c PipelineCommands) SortGet(key string, patterns []string, opts ...command.SortOption) Future[[]command.Optional[string]] {
+	return Queue(c.q, command.SortGet(key, patterns, opts...))
+}
+
+// SortStore queues [command.SortStore].
+func (c PipelineCommands) SortStore(key, dest string, opts ...command.SortOption) Future[int64] {
+	return Queue(c.q, command.SortStore(key, dest, opts...))
+}
+
+// SortRO queues [command.SortRO].
+func (c PipelineCommands) SortRO(key string, opts ...command.SortOption) Future[[]string] {
+	return Queue(c.q, command.SortRO(key, opts...))
+}
+
+// SortGetRO queues [command.SortGetRO].
+func (c PipelineCommands) SortGetRO(key string, patterns []string, opts ...command.SortOption) Future[[]command.Optional[string]] {
+	return Queue(c.q, command.SortGetRO(key, patterns, opts...))
 }
 
 // Touch queues [command.Touch].
 func (c PipelineCommands) Touch(keys ...string) Future[int64] {
-	return Queue(c.p, command.Touch(keys...))
+	return Queue(c.q, command.Touch(keys...))
 }
 
 // TTL queues [command.TTL].
 func (c PipelineCommands) TTL(key string) Future[command.Lifetime] {
-	return Queue(c.p, command.TTL(key))
+	return Queue(c.q, command.TTL(key))
 }
 
 // Type queues [command.Type].
 func (c PipelineCommands) Type(key string) Future[string] {
-	return Queue(c.p, command.Type(key))
+	return Queue(c.q, command.Type(key))
 }
 
 // Unlink queues [command.Unlink].
 func (c PipelineCommands) Unlink(keys ...string) Future[int64] {
-	return Queue(c.p, command.Unlink(keys...))
+	return Queue(c.q, command.Unlink(keys...))
 }
 
 // HDel queues [command.HDel].
 func (c PipelineCommands) HDel(key string, fields ...string) Future[int64] {
-	return Queue(c.p, command.HDel(key, fields...))
+	return Queue(c.q, command.HDel(key, fields...))
 }
 
 // HExists queues [command.HExists].
 func (c PipelineCommands) HExists(key, field string) Future[bool] {
-	return Queue(c.p, command.HExists(key, field))
+	return Queue(c.q, command.HExists(key, field))
+}
+
+// HExpire queues [command.HExpire].
+func (c PipelineCommands) HExpire(key string, ttl time.Duration, fields []string, opts ...command.HExpireOption) Future[[]command.FieldExpiry] {
+	return Queue(c.q, command.HExpire(key, ttl, fields, opts...))
+}
+
+// HExpireAt queues [command.HExpireAt].
+func (c PipelineCommands) HExpireAt(key string, at time.Time, fields []string, opts ...command.HExpireOption) Future[[]command.FieldExpiry] {
+	return Queue(c.q, command.HExpireAt(key, at, fields, opts...))
+}
+
+// HExpireTime queues [command.HExpireTime].
+func (c PipelineCommands) HExpireTime(key string, fields ...string) Future[[]command.Optional[command.Deadline]] {
+	return Queue(c.q, command.HExpireTime(key, fields...))
 }
 
 // HGet queues [command.HGet].
 func (c PipelineCommands) HGet(key, field string) Future[string] {
-	return Queue(c.p, command.HGet(key, field))
+	return Queue(c.q, command.HGet(key, field))
 }
 
 // HGetBytes queues [command.HGetBytes].
 func (c PipelineCommands) HGetBytes(key, field string) Future[[]byte] {
-	return Queue(c.p, command.HGetBytes(key, field))
+	return Queue(c.q, command.HGetBytes(key, field))
 }
 
 // HGetAll queues [command.HGetAll].
 func (c PipelineCommands) HGetAll(key string) Future[map[string]string] {
-	return Queue(c.p, command.HGetAll(key))
+	return Queue(c.q, command.HGetAll(key))
+}
+
+// HGetDel queues [command.HGetDel].
+func (c PipelineCommands) HGetDel(key string, fields ...string) Future[[]command.Optional[string]] {
+	return Queue(c.q, command.HGetDel(key, fields...))
+}
+
+// HGetEx queues [command.HGetEx].
+func (c PipelineCommands) HGetEx(key string, fields []string, opts ...command.GetExOption) Future[[]command.Optional[string]] {
+	return Queue(c.q, command.HGetEx(key, fields, opts...))
 }
 
 // HIncrBy queues [command.HIncrBy].
 func (c PipelineCommands) HIncrBy(key, field string, n int64) Future[int64] {
-	return Queue(c.p, command.HIncrBy(key, field, n))
+	return Queue(c.q, command.HIncrBy(key, field, n))
 }
 
 // HIncrByFloat queues [command.HIncrByFloat].
 func (c PipelineCommands) HIncrByFloat(key, field string, x float64) Future[float64] {
-	return Queue(c.p, command.HIncrByFloat(key, field, x))
+	return Queue(c.q, command.HIncrByFloat(key, field, x))
 }
 
 // HKeys queues [command.HKeys].
 func (c PipelineCommands) HKeys(key string) Future[[]string] {
-	return Queue(c.p, command.HKeys(key))
+	return Queue(c.q, command.HKeys(key))
 }
 
 // HLen queues [command.HLen].
 func (c PipelineCommands) HLen(key string) Future[int64] {
-	return Queue(c.p, command.HLen(key))
+	return Queue(c.q, command.HLen(key))
 }
 
 // HMGet queues [command.HMGet].
 func (c PipelineCommands) HMGet(key string, fields ...string) Future[[]command.Optional[string]] {
-	return Queue(c.p, command.HMGet(key, fields...))
+	return Queue(c.q, command.HMGet(key, fields...))
+}
+
+// HPersist queues [command.HPersist].
+func (c PipelineCommands) HPersist(key string, fields ...string) Future[[]command.Optional[bool]] {
+	return Queue(c.q, command.HPersist(key, fields...))
+}
+
+// HPExpireTime queues [command.HPExpireTime].
+func (c PipelineCommands) HPExpireTime(key string, fields ...string) Future[[]command.Optional[command.Deadline]] {
+	return Queue(c.q, command.HPExpireTime(key, fields...))
+}
+
+// HPTTL queues [command.HPTTL].
+func (c PipelineCommands) HPTTL(key string, fields ...string) Future[[]command.Optional[command.Lifetime]] {
+	return Queue(c.q, command.HPTTL(key, fields...))
 }
 
 // HRandField queues [command.HRandField].
 func (c PipelineCommands) HRandField(key string) Future[string] {
-	return Queue(c.p, command.HRandField(key))
+	return Queue(c.q, command.HRandField(key))
 }
 
 // HRandFieldCount queues [command.HRandFieldCount].
 func (c PipelineCommands) HRandFieldCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.HRandFieldCount(key, n))
+	return Queue(c.q, command.HRandFieldCount(key, n))
 }
 
 // HRandFieldWithValues queues [command.HRandFieldWithValues].
 func (c PipelineCommands) HRandFieldWithValues(key string, n int64) Future[[]command.Pair] {
-	return Queue(c.p, command.HRandFieldWithValues(key, n))
+	return Queue(c.q, command.HRandFieldWithValues(key, n))
 }
 
 // HScan queues [command.HScan].
 func (c PipelineCommands) HScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.HScanResult] {
-	return Queue(c.p, command.HScan(key, cursor, opts...))
+	return Queue(c.q, command.HScan(key, cursor, opts...))
+}
+
+// HScanFields queues [command.HScanFields].
+func (c PipelineCommands) HScanFields(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ScanResult] {
+	return Queue(c.q, command.HScanFields(key, cursor, opts...))
 }
 
 // HSet queues [command.HSet].
 func (c PipelineCommands) HSet(key string, fields ...command.Pair) Future[int64] {
-	return Queue(c.p, command.HSet(key, fields...))
+	return Queue(c.q, command.HSet(key, fields...))
+}
+
+// HSetEx queues [command.HSetEx].
+func (c PipelineCommands) HSetEx(key string, fields []command.Pair, opts ...command.HSetExOption) Future[bool] {
+	return Queue(c.q, command.HSetEx(key, fields, opts...))
 }
 
 // HSetNX queues [command.HSetNX].
 func (c PipelineCommands) HSetNX(key, field, value string) Future[bool] {
-	return Queue(c.p, command.HSetNX(key, field, value))
+	return Queue(c.q, command.HSetNX(key, field, value))
 }
 
 // HStrLen queues [command.HStrLen].
 func (c PipelineCommands) HStrLen(key, field string) Future[int64] {
-	return Queue(c.p, command.HStrLen(key, field))
+	return Queue(c.q, command.HStrLen(key, field))
+}
+
+// HTTL queues [command.HTTL].
+func (c PipelineCommands) HTTL(key string, fields ...string) Future[[]command.Optional[command.Lifetime]] {
+	return Queue(c.q, command.HTTL(key, fields...))
 }
 
 // HVals queues [command.HVals].
 func (c PipelineCommands) HVals(key string) Future[[]string] {
-	return Queue(c.p, command.HVals(key))
+	return Queue(c.q, command.HVals(key))
 }
 
 // LIndex queues [command.LIndex].
 func (c PipelineCommands) LIndex(key string, index int64) Future[string] {
-	return Queue(c.p, command.LIndex(key, index))
+	return Queue(c.q, command.LIndex(key, index))
 }
 
 // LInsert queues [command.LInsert].
 func (c PipelineCommands) LInsert(key string, place command.Place, pivot, value string) Future[int64] {
-	return Queue(c.p, command.LInsert(key, place, pivot, value))
+	return Queue(c.q, command.LInsert(key, place, pivot, value))
 }
 
 // LLen queues [command.LLen].
 func (c PipelineCommands) LLen(key string) Future[int64] {
-	return Queue(c.p, command.LLen(key))
+	return Queue(c.q, command.LLen(key))
 }
 
 // LMove queues [command.LMove].
 func (c PipelineCommands) LMove(source, dest string, from, to command.Side) Future[string] {
-	return Queue(c.p, command.LMove(source, dest, from, to))
+	return Queue(c.q, command.LMove(source, dest, from, to))
 }
 
 // LMPop queues [command.LMPop].
 func (c PipelineCommands) LMPop(keys []string, side command.Side, opts ...command.PopOption) Future[command.Popped] {
-	return Queue(c.p, command.LMPop(keys, side, opts...))
+	return Queue(c.q, command.LMPop(keys, side, opts...))
 }
 
 // LPop queues [command.LPop].
 func (c PipelineCommands) LPop(key string) Future[string] {
-	return Queue(c.p, command.LPop(key))
+	return Queue(c.q, command.LPop(key))
 }
 
 // LPopBytes queues [command.LPopBytes].
 func (c PipelineCommands) LPopBytes(key string) Future[[]byte] {
-	return Queue(c.p, command.LPopBytes(key))
+	return Queue(c.q, command.LPopBytes(key))
 }
 
 // LPopCount queues [command.LPopCount].
 func (c PipelineCommands) LPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.LPopCount(key, n))
+	return Queue(c.q, command.LPopCount(key, n))
 }
 
 // LPos queues [command.LPos].
 func (c PipelineCommands) LPos(key, value string, opts ...command.LPosOption) Future[int64] {
-	return Queue(c.p, command.LPos(key, value, opts...))
+	return Queue(c.q, command.LPos(key, value, opts...))
 }
 
 // LPosAll queues [command.LPosAll].
 func (c PipelineCommands) LPosAll(key, value string, n int64, opts ...command.LPosOption) Future[[]int64] {
-	return Queue(c.p, command.LPosAll(key, value, n, opts...))
+	return Queue(c.q, command.LPosAll(key, value, n, opts...))
 }
 
 // LPush queues [command.LPush].
 func (c PipelineCommands) LPush(key string, values ...string) Future[int64] {
-	return Queue(c.p, command.LPush(key, values...))
+	return Queue(c.q, command.LPush(key, values...))
 }
 
 // LPushBytes queues [command.LPushBytes].
 func (c PipelineCommands) LPushBytes(key string, values ...[]byte) Future[int64] {
-	return Queue(c.p, command.LPushBytes(key, values...))
+	return Queue(c.q, command.LPushBytes(key, values...))
 }
 
 // LPushX queues [command.LPushX].
 func (c PipelineCommands) LPushX(key string, values ...string) Future[int64] {
-	return Queue(c.p, command.LPushX(key, values...))
+	return Queue(c.q, command.LPushX(key, values...))
 }
 
 // LRange queues [command.LRange].
 func (c PipelineCommands) LRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.p, command.LRange(key, start, stop))
+	return Queue(c.q, command.LRange(key, start, stop))
 }
 
 // LRangeBytes queues [command.LRangeBytes].
 func (c PipelineCommands) LRangeBytes(key string, start, stop int64) Future[[][]byte] {
-	return Queue(c.p, command.LRangeBytes(key, start, stop))
+	return Queue(c.q, command.LRangeBytes(key, start, stop))
 }
 
 // LRem queues [command.LRem].
 func (c PipelineCommands) LRem(key string, n int64, value string) Future[int64] {
-	return Queue(c.p, command.LRem(key, n, value))
+	return Queue(c.q, command.LRem(key, n, value))
 }
 
 // LSet queues [command.LSet].
 func (c PipelineCommands) LSet(key string, index int64, value string) Future[command.Void] {
-	return Queue(c.p, command.LSet(key, index, value))
+	return Queue(c.q, command.LSet(key, index, value))
 }
 
 // LTrim queues [command.LTrim].
 func (c PipelineCommands) LTrim(key string, start, stop int64) Future[command.Void] {
-	return Queue(c.p, command.LTrim(key, start, stop))
+	return Queue(c.q, command.LTrim(key, start, stop))
 }
 
 // RPop queues [command.RPop].
 func (c PipelineCommands) RPop(key string) Future[string] {
-	return Queue(c.p, command.RPop(key))
+	return Queue(c.q, command.RPop(key))
 }
 
 // RPopBytes queues [command.RPopBytes].
 func (c PipelineCommands) RPopBytes(key string) Future[[]byte] {
-	return Queue(c.p, command.RPopBytes(key))
+	return Queue(c.q, command.RPopBytes(key))
 }
 
 // RPopCount queues [command.RPopCount].
 func (c PipelineCommands) RPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.RPopCount(key, n))
+	return Queue(c.q, command.RPopCount(key, n))
 }
 
 // RPush queues [command.RPush].
 func (c PipelineCommands) RPush(key string, values ...string) Future[int64] {
-	return Queue(c.p, command.RPush(key, values...))
+	return Queue(c.q, command.RPush(key, values...))
 }
 
 // RPushBytes queues [command.RPushBytes].
 func (c PipelineCommands) RPushBytes(key string, values ...[]byte) Future[int64] {
-	return Queue(c.p, command.RPushBytes(key, values...))
+	return Queue(c.q, command.RPushBytes(key, values...))
 }
 
 // RPushX queues [command.RPushX].
 func (c PipelineCommands) RPushX(key string, values ...string) Future[int64] {
-	return Queue(c.p, command.RPushX(key, values...))
+	return Queue(c.q, command.RPushX(key, values...))
 }
 
 // SAdd queues [command.SAdd].
 func (c PipelineCommands) SAdd(key string, members ...string) Future[int64] {
-	return Queue(c.p, command.SAdd(key, members...))
+	return Queue(c.q, command.SAdd(key, members...))
 }
 
 // SCard queues [command.SCard].
 func (c PipelineCommands) SCard(key string) Future[int64] {
-	return Queue(c.p, command.SCard(key))
+	return Queue(c.q, command.SCard(key))
 }
 
 // SDiff queues [command.SDiff].
 func (c PipelineCommands) SDiff(keys ...string) Future[[]string] {
-	return Queue(c.p, command.SDiff(keys...))
+	return Queue(c.q, command.SDiff(keys...))
 }
 
 // SDiffStore queues [command.SDiffStore].
 func (c PipelineCommands) SDiffStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.p, command.SDiffStore(dest, keys...))
+	return Queue(c.q, command.SDiffStore(dest, keys...))
 }
 
 // SInter queues [command.SInter].
 func (c PipelineCommands) SInter(keys ...string) Future[[]string] {
-	return Queue(c.p, command.SInter(keys...))
+	return Queue(c.q, command.SInter(keys...))
 }
 
 // SInterCard queues [command.SInterCard].
 func (c PipelineCommands) SInterCard(keys ...string) Future[int64] {
-	return Queue(c.p, command.SInterCard(keys...))
+	return Queue(c.q, command.SInterCard(keys...))
 }
 
 // SInterCardLimit queues [command.SInterCardLimit].
 func (c PipelineCommands) SInterCardLimit(limit int64, keys ...string) Future[int64] {
-	return Queue(c.p, command.SInterCardLimit(limit, keys...))
+	return Queue(c.q, command.SInterCardLimit(limit, keys...))
 }
 
 // SInterStore queues [command.SInterStore].
 func (c PipelineCommands) SInterStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.p, command.SInterStore(dest, keys...))
+	return Queue(c.q, command.SInterStore(dest, keys...))
 }
 
 // SIsMember queues [command.SIsMember].
 func (c PipelineCommands) SIsMember(key, member string) Future[bool] {
-	return Queue(c.p, command.SIsMember(key, member))
+	return Queue(c.q, command.SIsMember(key, member))
 }
 
 // SMembers queues [command.SMembers].
 func (c PipelineCommands) SMembers(key string) Future[[]string] {
-	return Queue(c.p, command.SMembers(key))
+	return Queue(c.q, command.SMembers(key))
 }
 
 // SMIsMember queues [command.SMIsMember].
 func (c PipelineCommands) SMIsMember(key string, members ...string) Future[[]bool] {
-	return Queue(c.p, command.SMIsMember(key, members...))
+	return Queue(c.q, command.SMIsMember(key, members...))
 }
 
 // SMove queues [command.SMove].
 func (c PipelineCommands) SMove(source, dest, member string) Future[bool] {
-	return Queue(c.p, command.SMove(source, dest, member))
+	return Queue(c.q, command.SMove(source, dest, member))
 }
 
 // SPop queues [command.SPop].
 func (c PipelineCommands) SPop(key string) Future[string] {
-	return Queue(c.p, command.SPop(key))
+	return Queue(c.q, command.SPop(key))
 }
 
 // SPopCount queues [command.SPopCount].
 func (c PipelineCommands) SPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.SPopCount(key, n))
+	return Queue(c.q, command.SPopCount(key, n))
 }
 
 // SRandMember queues [command.SRandMember].
 func (c PipelineCommands) SRandMember(key string) Future[string] {
-	return Queue(c.p, command.SRandMember(key))
+	return Queue(c.q, command.SRandMember(key))
 }
 
 // SRandMemberCount queues [command.SRandMemberCount].
 func (c PipelineCommands) SRandMemberCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.SRandMemberCount(key, n))
+	return Queue(c.q, command.SRandMemberCount(key, n))
 }
 
 // SRem queues [command.SRem].
 func (c PipelineCommands) SRem(key string, members ...string) Future[int64] {
-	return Queue(c.p, command.SRem(key, members...))
+	return Queue(c.q, command.SRem(key, members...))
 }
 
 // SScan queues [command.SScan].
 func (c PipelineCommands) SScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ScanResult] {
-	return Queue(c.p, command.SScan(key, cursor, opts...))
+	return Queue(c.q, command.SScan(key, cursor, opts...))
 }
 
 // SUnion queues [command.SUnion].
 func (c PipelineCommands) SUnion(keys ...string) Future[[]string] {
-	return Queue(c.p, command.SUnion(keys...))
+	return Queue(c.q, command.SUnion(keys...))
 }
 
 // SUnionStore queues [command.SUnionStore].
 func (c PipelineCommands) SUnionStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.p, command.SUnionStore(dest, keys...))
+	return Queue(c.q, command.SUnionStore(dest, keys...))
 }
 
 // ZAdd queues [command.ZAdd].
 func (c PipelineCommands) ZAdd(key string, members []command.Z, opts ...command.ZAddOption) Future[int64] {
-	return Queue(c.p, command.ZAdd(key, members, opts...))
+	return Queue(c.q, command.ZAdd(key, members, opts...))
 }
 
 // ZAddIncr queues [command.ZAddIncr].
 func (c PipelineCommands) ZAddIncr(key string, increment float64, member string, opts ...command.ZAddIncrOption) Future[float64] {
-	return Queue(c.p, command.ZAddIncr(key, increment, member, opts...))
+	return Queue(c.q, command.ZAddIncr(key, increment, member, opts...))
 }
 
 // ZCard queues [command.ZCard].
 func (c PipelineCommands) ZCard(key string) Future[int64] {
-	return Queue(c.p, command.ZCard(key))
+	return Queue(c.q, command.ZCard(key))
 }
 
 // ZCount queues [command.ZCount].
 func (c PipelineCommands) ZCount(key, min, max string) Future[int64] {
-	return Queue(c.p, command.ZCount(key, min, max))
+	return Queue(c.q, command.ZCount(key, min, max))
 }
 
 // ZDiff queues [command.ZDiff].
 func (c PipelineCommands) ZDiff(keys ...string) Future[[]string] {
-	return Queue(c.p, command.ZDiff(keys...))
+	return Queue(c.q, command.ZDiff(keys...))
 }
 
 // ZDiffWithScores queues [command.ZDiffWithScores].
 func (c PipelineCommands) ZDiffWithScores(keys ...string) Future[[]command.Z] {
-	return Queue(c.p, command.ZDiffWithScores(keys...))
+	return Queue(c.q, command.ZDiffWithScores(keys...))
 }
 
 // ZDiffStore queues [command.ZDiffStore].
 func (c PipelineCommands) ZDiffStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.p, command.ZDiffStore(dest, keys...))
+	return Queue(c.q, command.ZDiffStore(dest, keys...))
 }
 
 // ZIncrBy queues [command.ZIncrBy].
 func (c PipelineCommands) ZIncrBy(key string, increment float64, member string) Future[float64] {
-	return Queue(c.p, command.ZIncrBy(key, increment, member))
+	return Queue(c.q, command.ZIncrBy(key, increment, member))
 }
 
 // ZInter queues [command.ZInter].
 func (c PipelineCommands) ZInter(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
-	return Queue(c.p, command.ZInter(keys, opts...))
+	return Queue(c.q, command.ZInter(keys, opts...))
 }
 
 // ZInterWithScores queues [command.ZInterWithScores].
 func (c PipelineCommands) ZInterWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
-	return Queue(c.p, command.ZInterWithScores(keys, opts...))
+	return Queue(c.q, command.ZInterWithScores(keys, opts...))
 }
 
 // ZInterCard queues [command.ZInterCard].
 func (c PipelineCommands) ZInterCard(keys ...string) Future[int64] {
-	return Queue(c.p, command.ZInterCard(keys...))
+	return Queue(c.q, command.ZInterCard(keys...))
 }
 
 // ZInterCardLimit queues [command.ZInterCardLimit].
 func (c PipelineCommands) ZInterCardLimit(limit int64, keys ...string) Future[int64] {
-	return Queue(c.p, command.ZInterCardLimit(limit, keys...))
+	return Queue(c.q, command.ZInterCardLimit(limit, keys...))
 }
 
 // ZInterStore queues [command.ZInterStore].
 func (c PipelineCommands) ZInterStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
-	return Queue(c.p, command.ZInterStore(dest, keys, opts...))
+	return Queue(c.q, command.ZInterStore(dest, keys, opts...))
 }
 
 // ZLexCount queues [command.ZLexCount].
 func (c PipelineCommands) ZLexCount(key, min, max string) Future[int64] {
-	return Queue(c.p, command.ZLexCount(key, min, max))
+	return Queue(c.q, command.ZLexCount(key, min, max))
 }
 
 // ZMPopMin queues [command.ZMPopMin].
 func (c PipelineCommands) ZMPopMin(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
-	return Queue(c.p, command.ZMPopMin(keys, opts...))
+	return Queue(c.q, command.ZMPopMin(keys, opts...))
 }
 
 // ZMPopMax queues [command.ZMPopMax].
 func (c PipelineCommands) ZMPopMax(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
-	return Queue(c.p, command.ZMPopMax(keys, opts...))
+	return Queue(c.q, command.ZMPopMax(keys, opts...))
 }
 
 // ZMScore queues [command.ZMScore].
 func (c PipelineCommands) ZMScore(key string, members ...string) Future[[]command.Optional[float64]] {
-	return Queue(c.p, command.ZMScore(key, members...))
+	return Queue(c.q, command.ZMScore(key, members...))
 }
 
 // ZPopMax queues [command.ZPopMax].
 func (c PipelineCommands) ZPopMax(key string) Future[command.Z] {
-	return Queue(c.p, command.ZPopMax(key))
+	return Queue(c.q, command.ZPopMax(key))
 }
 
 // ZPopMaxCount queues [command.ZPopMaxCount].
 func (c PipelineCommands) ZPopMaxCount(key string, n int64) Future[[]command.Z] {
-	return Queue(c.p, command.ZPopMaxCount(key, n))
+	return Queue(c.q, command.ZPopMaxCount(key, n))
 }
 
 // ZPopMin queues [command.ZPopMin].
 func (c PipelineCommands) ZPopMin(key string) Future[command.Z] {
-	return Queue(c.p, command.ZPopMin(key))
+	return Queue(c.q, command.ZPopMin(key))
 }
 
 // ZPopMinCount queues [command.ZPopMinCount].
 func (c PipelineCommands) ZPopMinCount(key string, n int64) Future[[]command.Z] {
-	return Queue(c.p, command.ZPopMinCount(key, n))
+	return Queue(c.q, command.ZPopMinCount(key, n))
 }
 
 // ZRandMember queues [command.ZRandMember].
 func (c PipelineCommands) ZRandMember(key string) Future[string] {
-	return Queue(c.p, command.ZRandMember(key))
+	return Queue(c.q, command.ZRandMember(key))
 }
 
 // ZRandMemberCount queues [command.ZRandMemberCount].
 func (c PipelineCommands) ZRandMemberCount(key string, n int64) Future[[]string] {
-	return Queue(c.p, command.ZRandMemberCount(key, n))
+	return Queue(c.q, command.ZRandMemberCount(key, n))
 }
 
 // ZRandMemberWithScores queues [command.ZRandMemberWithScores].
 func (c PipelineCommands) ZRandMemberWithScores(key string, n int64) Future[[]command.Z] {
-	return Queue(c.p, command.ZRandMemberWithScores(key, n))
+	return Queue(c.q, command.ZRandMemberWithScores(key, n))
 }
 
 // ZRange queues [command.ZRange].
 func (c PipelineCommands) ZRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.p, command.ZRange(key, start, stop))
+	return Queue(c.q, command.ZRange(key, start, stop))
 }
 
 // ZRangeWithScores queues [command.ZRangeWithScores].
 func (c PipelineCommands) ZRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
-	return Queue(c.p, command.ZRangeWithScores(key, start, stop))
+	return Queue(c.q, command.ZRangeWithScores(key, start, stop))
 }
 
 // ZRevRange queues [command.ZRevRange].
 func (c PipelineCommands) ZRevRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.p, command.ZRevRange(key, start, stop))
+	return Queue(c.q, command.ZRevRange(key, start, stop))
 }
 
 // ZRevRangeWithScores queues [command.ZRevRangeWithScores].
 func (c PipelineCommands) ZRevRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
-	return Queue(c.p, command.ZRevRangeWithScores(key, start, stop))
+	return Queue(c.q, command.ZRevRangeWithScores(key, start, stop))
 }
 
 // ZRangeByScore queues [command.ZRangeByScore].
 func (c PipelineCommands) ZRangeByScore(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.p, command.ZRangeByScore(key, min, max, opts...))
+	return Queue(c.q, command.ZRangeByScore(key, min, max, opts...))
 }
 
 // ZRangeByScoreWithScores queues [command.ZRangeByScoreWithScores].
 func (c PipelineCommands) ZRangeByScoreWithScores(key, min, max string, opts ...command.ZLimitOption) Future[[]command.Z] {
-	return Queue(c.p, command.ZRangeByScoreWithScores(key, min, max, opts...))
+	return Queue(c.q, command.ZRangeByScoreWithScores(key, min, max, opts...))
 }
 
 // ZRevRangeByScore queues [command.ZRevRangeByScore].
 func (c PipelineCommands) ZRevRangeByScore(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.p, command.ZRevRangeByScore(key, max, min, opts...))
+	return Queue(c.q, command.ZRevRangeByScore(key, max, min, opts...))
 }
 
 // ZRevRangeByScoreWithScores queues [command.ZRevRangeByScoreWithScores].
 func (c PipelineCommands) ZRevRangeByScoreWithScores(key, max, min string, opts ...command.ZLimitOption) Future[[]command.Z] {
-	return Queue(c.p, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
+	return Queue(c.q, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
 }
 
 // ZRangeByLex queues [command.ZRangeByLex].
 func (c PipelineCommands) ZRangeByLex(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.p, command.ZRangeByLex(key, min, max, opts...))
+	return Queue(c.q, command.ZRangeByLex(key, min, max, opts...))
 }
 
 // ZRevRangeByLex queues [command.ZRevRangeByLex].
 func (c PipelineCommands) ZRevRangeByLex(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.p, command.ZRevRangeByLex(key, max, min, opts...))
+	return Queue(c.q, command.ZRevRangeByLex(key, max, min, opts...))
 }
 
 // ZRangeStore queues [command.ZRangeStore].
 func (c PipelineCommands) ZRangeStore(dest, source string, start, stop int64) Future[int64] {
-	return Queue(c.p, command.ZRangeStore(dest, source, start, stop))
+	return Queue(c.q, command.ZRangeStore(dest, source, start, stop))
 }
 
 // ZRangeStoreByScore queues [command.ZRangeStoreByScore].
 func (c PipelineCommands) ZRangeStoreByScore(dest, source, min, max string, opts ...command.ZLimitOption) Future[int64] {
-	return Queue(c.p, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+	return Queue(c.q, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+}
+
+// ZRangeStoreByLex queues [command.ZRangeStoreByLex].
+func (c PipelineCommands) ZRangeStoreByLex(dest, source, min, max string, opts ...command.ZLimitOption) Future[int64] {
+	return Queue(c.q, command.ZRangeStoreByLex(dest, source, min, max, opts...))
+}
+
+// ZRevRangeStore queues [command.ZRevRangeStore].
+func (c PipelineCommands) ZRevRangeStore(dest, source string, start, stop int64) Future[int64] {
+	return Queue(c.q, command.ZRevRangeStore(dest, source, start, stop))
+}
+
+// ZRevRangeStoreByScore queues [command.ZRevRangeStoreByScore].
+func (c PipelineCommands) ZRevRangeStoreByScore(dest, source, max, min string, opts ...command.ZLimitOption) Future[int64] {
+	return Queue(c.q, command.ZRevRangeStoreByScore(dest, source, max, min, opts...))
 }
 
 // ZRank queues [command.ZRank].
 func (c PipelineCommands) ZRank(key, member string) Future[int64] {
-	return Queue(c.p, command.ZRank(key, member))
+	return Queue(c.q, command.ZRank(key, member))
+}
+
+// ZRankWithScore queues [command.ZRankWithScore].
+func (c PipelineCommands) ZRankWithScore(key, member string) Future[command.Rank] {
+	return Queue(c.q, command.ZRankWithScore(key, member))
 }
 
 // ZRem queues [command.ZRem].
 func (c PipelineCommands) ZRem(key string, members ...string) Future[int64] {
-	return Queue(c.p, command.ZRem(key, members...))
+	return Queue(c.q, command.ZRem(key, members...))
 }
 
 // ZRemRangeByLex queues [command.ZRemRangeByLex].
 func (c PipelineCommands) ZRemRangeByLex(key, min, max string) Future[int64] {
-	return Queue(c.p, command.ZRemRangeByLex(key, min, max))
+	return Queue(c.q, command.ZRemRangeByLex(key, min, max))
 }
 
 // ZRemRangeByRank queues [command.ZRemRangeByRank].
 func (c PipelineCommands) ZRemRangeByRank(key string, start, stop int64) Future[int64] {
-	return Queue(c.p, command.ZRemRangeByRank(key, start, stop))
+	return Queue(c.q, command.ZRemRangeByRank(key, start, stop))
 }
 
 // ZRemRangeByScore queues [command.ZRemRangeByScore].
 func (c PipelineCommands) ZRemRangeByScore(key, min, max string) Future[int64] {
-	return Queue(c.p, command.ZRemRangeByScore(key, min, max))
+	return Queue(c.q, command.ZRemRangeByScore(key, min, max))
 }
 
 // ZRevRank queues [command.ZRevRank].
 func (c PipelineCommands) ZRevRank(key, member string) Future[int64] {
-	return Queue(c.p, command.ZRevRank(key, member))
+	return Queue(c.q, command.ZRevRank(key, member))
+}
+
+// ZRevRankWithScore queues [command.ZRevRankWithScore].
+func (c PipelineCommands) ZRevRankWithScore(key, member string) Future[command.Rank] {
+	return Queue(c.q, command.ZRevRankWithScore(key, member))
 }
 
 // ZScan queues [command.ZScan].
 func (c PipelineCommands) ZScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ZScanResult] {
-	return Queue(c.p, command.ZScan(key, cursor, opts...))
+	return Queue(c.q, command.ZScan(key, cursor, opts...))
 }
 
 // ZScore queues [command.ZScore].
 func (c PipelineCommands) ZScore(key, member string) Future[float64] {
-	return Queue(c.p, command.ZScore(key, member))
+	return Queue(c.q, command.ZScore(key, member))
 }
 
 // ZUnion queues [command.ZUnion].
 func (c PipelineCommands) ZUnion(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
-	return Queue(c.p, command.ZUnion(keys, opts...))
+	return Queue(c.q, command.ZUnion(keys, opts...))
 }
 
 // ZUnionWithScores queues [command.ZUnionWithScores].
 func (c PipelineCommands) ZUnionWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
-	return Queue(c.p, command.ZUnionWithScores(keys, opts...))
+	return Queue(c.q, command.ZUnionWithScores(keys, opts...))
 }
 
 // ZUnionStore queues [command.ZUnionStore].
 func (c PipelineCommands) ZUnionStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
-	return Queue(c.p, command.ZUnionStore(dest, keys, opts...))
+	return Queue(c.q, command.ZUnionStore(dest, keys, opts...))
+}
+
+// GeoAdd queues [command.GeoAdd].
+func (c PipelineCommands) GeoAdd(key string, members []command.GeoMember, opts ...command.GeoAddOption) Future[int64] {
+	return Queue(c.q, command.GeoAdd(key, members, opts...))
+}
+
+// GeoDist queues [command.GeoDist].
+func (c PipelineCommands) GeoDist(key, member1, member2 string, unit command.Unit) Future[float64] {
+	return Queue(c.q, command.GeoDist(key, member1, member2, unit))
+}
+
+// GeoHash queues [command.GeoHash].
+func (c PipelineCommands) GeoHash(key string, members ...string) Future[[]command.Optional[string]] {
+	return Queue(c.q, command.GeoHash(key, members...))
+}
+
+// GeoPos queues [command.GeoPos].
+func (c PipelineCommands) GeoPos(key string, members ...string) Future[[]command.Optional[command.Position]] {
+	return Queue(c.q, command.GeoPos(key, members...))
+}
+
+// GeoSearch queues [command.GeoSearch].
+func (c PipelineCommands) GeoSearch(key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[[]string] {
+	return Queue(c.q, command.GeoSearch(key, from, within, opts...))
+}
+
+// GeoSearchFound queues [command.GeoSearchFound].
+func (c PipelineCommands) GeoSearchFound(key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[[]command.GeoFound] {
+	return Queue(c.q, command.GeoSearchFound(key, from, within, opts...))
+}
+
+// GeoSearchStore queues [command.GeoSearchStore].
+func (c PipelineCommands) GeoSearchStore(dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[int64] {
+	return Queue(c.q, command.GeoSearchStore(dest, source, from, within, opts...))
+}
+
+// GeoSearchStoreDist queues [command.GeoSearchStoreDist].
+func (c PipelineCommands) GeoSearchStoreDist(dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[int64] {
+	return Queue(c.q, command.GeoSearchStoreDist(dest, source, from, within, opts...))
 }
 
 // XAck queues [command.XAck].
 func (c PipelineCommands) XAck(key, group string, ids ...string) Future[int64] {
-	return Queue(c.p, command.XAck(key, group, ids...))
+	return Queue(c.q, command.XAck(key, group, ids...))
+}
+
+// XAckDel queues [command.XAckDel].
+func (c PipelineCommands) XAckDel(key, group string, ids []string, opts ...command.XRefOption) Future[[]command.EntryRemoval] {
+	return Queue(c.q, command.XAckDel(key, group, ids, opts...))
 }
 
 // XAdd queues [command.XAdd].
 func (c PipelineCommands) XAdd(key, id string, fields []command.Pair, opts ...command.XAddOption) Future[string] {
-	return Queue(c.p, command.XAdd(key, id, fields, opts...))
+	return Queue(c.q, command.XAdd(key, id, fields, opts...))
 }
 
 // XAutoClaim queues [command.XAutoClaim].
 func (c PipelineCommands) XAutoClaim(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.Claimed] {
-	return Queue(c.p, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
+	return Queue(c.q, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
 }
 
 // XAutoClaimJustID queues [command.XAutoClaimJustID].
 func (c PipelineCommands) XAutoClaimJustID(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.ClaimedIDs] {
-	return Queue(c.p, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
+	return Queue(c.q, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
 }
 
 // XClaim queues [command.XClaim].
 func (c PipelineCommands) XClaim(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]command.Entry] {
-	return Queue(c.p, command.XClaim(key, group, consumer, minIdle, ids, opts...))
+	return Queue(c.q, command.XClaim(key, group, consumer, minIdle, ids, opts...))
 }
 
 // XClaimJustID queues [command.XClaimJustID].
 func (c PipelineCommands) XClaimJustID(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]string] {
-	return Queue(c.p, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
+	return Queue(c.q, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
 }
 
 // XDel queues [command.XDel].
 func (c PipelineCommands) XDel(key string, ids ...string) Future[int64] {
-	return Queue(c.p, command.XDel(key, ids...))
+	return Queue(c.q, command.XDel(key, ids...))
+}
+
+// XDelEx queues [command.XDelEx].
+func (c PipelineCommands) XDelEx(key string, ids []string, opts ...command.XRefOption) Future[[]command.EntryRemoval] {
+	return Queue(c.q, command.XDelEx(key, ids, opts...))
 }
 
 // XGroupCreate queues [command.XGroupCreate].
 func (c PipelineCommands) XGroupCreate(key, group, id string, opts ...command.XGroupOption) Future[command.Void] {
-	return Queue(c.p, command.XGroupCreate(key, group, id, opts...))
+	return Queue(c.q, command.XGroupCreate(key, group, id, opts...))
 }
 
 // XGroupCreateConsumer queues [command.XGroupCreateConsumer].
 func (c PipelineCommands) XGroupCreateConsumer(key, group, consumer string) Future[bool] {
-	return Queue(c.p, command.XGroupCreateConsumer(key, group, consumer))
+	return Queue(c.q, command.XGroupCreateConsumer(key, group, consumer))
 }
 
 // XGroupDelConsumer queues [command.XGroupDelConsumer].
 func (c PipelineCommands) XGroupDelConsumer(key, group, consumer string) Future[int64] {
-	return Queue(c.p, command.XGroupDelConsumer(key, group, consumer))
+	return Queue(c.q, command.XGroupDelConsumer(key, group, consumer))
 }
 
 // XGroupDestroy queues [command.XGroupDestroy].
 func (c PipelineCommands) XGroupDestroy(key, group string) Future[bool] {
-	return Queue(c.p, command.XGroupDestroy(key, group))
+	return Queue(c.q, command.XGroupDestroy(key, group))
 }
 
 // XGroupSetID queues [command.XGroupSetID].
 func (c PipelineCommands) XGroupSetID(key, group, id string, opts ...command.XGroupSetIDOption) Future[command.Void] {
-	return Queue(c.p, command.XGroupSetID(key, group, id, opts...))
+	return Queue(c.q, command.XGroupSetID(key, group, id, opts...))
 }
 
 // XInfoConsumers queues [command.XInfoConsumers].
 func (c PipelineCommands) XInfoConsumers(key, group string) Future[[]command.ConsumerInfo] {
-	return Queue(c.p, command.XInfoConsumers(key, group))
+	return Queue(c.q, command.XInfoConsumers(key, group))
 }
 
 // XInfoGroups queues [command.XInfoGroups].
 func (c PipelineCommands) XInfoGroups(key string) Future[[]command.GroupInfo] {
-	return Queue(c.p, command.XInfoGroups(key))
+	return Queue(c.q, command.XInfoGroups(key))
 }
 
 // XInfoStream queues [command.XInfoStream].
 func (c PipelineCommands) XInfoStream(key string) Future[command.StreamInfo] {
-	return Queue(c.p, command.XInfoStream(key))
+	return Queue(c.q, command.XInfoStream(key))
 }
 
 // XInfoStreamFull queues [command.XInfoStreamFull].
 func (c PipelineCommands) XInfoStreamFull(key string, opts ...command.CountOption) Future[resp3.Value] {
-	return Queue(c.p, command.XInfoStreamFull(key, opts...))
+	return Queue(c.q, command.XInfoStreamFull(key, opts...))
 }
 
 // XLen queues [command.XLen].
 func (c PipelineCommands) XLen(key string) Future[int64] {
-	return Queue(c.p, command.XLen(key))
+	return Queue(c.q, command.XLen(key))
 }
 
 // XPending queues [command.XPending].
 func (c PipelineCommands) XPending(key, group string) Future[command.PendingSummary] {
-	return Queue(c.p, command.XPending(key, group))
+	return Queue(c.q, command.XPending(key, group))
 }
 
 // XPendingRange queues [command.XPendingRange].
 func (c PipelineCommands) XPendingRange(key, group, start, end string, n int64, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
-	return Queue(c.p, command.XPendingRange(key, group, start, end, n, opts...))
+	return Queue(c.q, command.XPendingRange(key, group, start, end, n, opts...))
 }
 
 // XPendingOf queues [command.XPendingOf].
 func (c PipelineCommands) XPendingOf(key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
-	return Queue(c.p, command.XPendingOf(key, group, start, end, n, consumer, opts...))
+	return Queue(c.q, command.XPendingOf(key, group, start, end, n, consumer, opts...))
 }
 
 // XRange queues [command.XRange].
 func (c PipelineCommands) XRange(key, start, end string, opts ...command.CountOption) Future[[]command.Entry] {
-	return Queue(c.p, command.XRange(key, start, end, opts...))
+	return Queue(c.q, command.XRange(key, start, end, opts...))
 }
 
 // XRead queues [command.XRead].
 func (c PipelineCommands) XRead(streams []command.From, opts ...command.XReadOption) Future[[]command.Stream] {
-	return Queue(c.p, command.XRead(streams, opts...))
+	return Queue(c.q, command.XRead(streams, opts...))
 }
 
 // XReadGroup queues [command.XReadGroup].
 func (c PipelineCommands) XReadGroup(group, consumer string, streams []command.From, opts ...command.XReadGroupOption) Future[[]command.Stream] {
-	return Queue(c.p, command.XReadGroup(group, consumer, streams, opts...))
+	return Queue(c.q, command.XReadGroup(group, consumer, streams, opts...))
 }
 
 // XRevRange queues [command.XRevRange].
 func (c PipelineCommands) XRevRange(key, end, start string, opts ...command.CountOption) Future[[]command.Entry] {
-	return Queue(c.p, command.XRevRange(key, end, start, opts...))
+	return Queue(c.q, command.XRevRange(key, end, start, opts...))
 }
 
 // XSetID queues [command.XSetID].
-func (c PipelineCommands) XSetID(key, id string) Future[command.Void] {
-	return Queue(c.p, command.XSetID(key, id))
+func (c PipelineCommands) XSetID(key, id string, opts ...command.XSetIDOption) Future[command.Void] {
+	return Queue(c.q, command.XSetID(key, id, opts...))
 }
 
 // XTrim queues [command.XTrim].
-func (c PipelineCommands) XTrim(key string, opt command.XTrimOption) Future[int64] {
-	return Queue(c.p, command.XTrim(key, opt))
+func (c PipelineCommands) XTrim(key string, opt command.XTrimOption, opts ...command.XTrimLimit) Future[int64] {
+	return Queue(c.q, command.XTrim(key, opt, opts...))
 }
 
 // Eval queues [command.Eval].
 func (c PipelineCommands) Eval(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.Eval(script, keys, args...))
+	return Queue(c.q, command.Eval(script, keys, args...))
 }
 
 // EvalSHA queues [command.EvalSHA].
 func (c PipelineCommands) EvalSHA(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.EvalSHA(digest, keys, args...))
+	return Queue(c.q, command.EvalSHA(digest, keys, args...))
 }
 
 // EvalSHARO queues [command.EvalSHARO].
 func (c PipelineCommands) EvalSHARO(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.EvalSHARO(digest, keys, args...))
+	return Queue(c.q, command.EvalSHARO(digest, keys, args...))
 }
 
 // EvalRO queues [command.EvalRO].
 func (c PipelineCommands) EvalRO(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.EvalRO(script, keys, args...))
+	return Queue(c.q, command.EvalRO(script, keys, args...))
 }
 
 // FCall queues [command.FCall].
 func (c PipelineCommands) FCall(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.FCall(function, keys, args...))
+	return Queue(c.q, command.FCall(function, keys, args...))
 }
 
 // FCallRO queues [command.FCallRO].
 func (c PipelineCommands) FCallRO(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.p, command.FCallRO(function, keys, args...))
+	return Queue(c.q, command.FCallRO(function, keys, args...))
 }
 
 // FunctionDelete queues [command.FunctionDelete].
 func (c PipelineCommands) FunctionDelete(library string) Future[command.Void] {
-	return Queue(c.p, command.FunctionDelete(library))
+	return Queue(c.q, command.FunctionDelete(library))
+}
+
+// FunctionDump queues [command.FunctionDump].
+func (c PipelineCommands) FunctionDump() Future[string] {
+	return Queue(c.q, command.FunctionDump())
+}
+
+// FunctionDumpBytes queues [command.FunctionDumpBytes].
+func (c PipelineCommands) FunctionDumpBytes() Future[[]byte] {
+	return Queue(c.q, command.FunctionDumpBytes())
 }
 
 // FunctionList queues [command.FunctionList].
-func (c PipelineCommands) FunctionList() Future[[]command.Library] {
-	return Queue(c.p, command.FunctionList())
+func (c PipelineCommands) FunctionList(opts ...command.FunctionListOption) Future[[]command.LibraryInfo] {
+	return Queue(c.q, command.FunctionList(opts...))
+}
+
+// FunctionListCode queues [command.FunctionListCode].
+func (c PipelineCommands) FunctionListCode(opts ...command.FunctionListOption) Future[[]command.LibraryInfo] {
+	return Queue(c.q, command.FunctionListCode(opts...))
 }
 
 // FunctionLoad queues [command.FunctionLoad].
 func (c PipelineCommands) FunctionLoad(code string) Future[string] {
-	return Queue(c.p, command.FunctionLoad(code))
+	return Queue(c.q, command.FunctionLoad(code))
 }
 
 // FunctionReplace queues [command.FunctionReplace].
 func (c PipelineCommands) FunctionReplace(code string) Future[string] {
-	return Queue(c.p, command.FunctionReplace(code))
+	return Queue(c.q, command.FunctionReplace(code))
+}
+
+// FunctionStats queues [command.FunctionStats].
+func (c PipelineCommands) FunctionStats() Future[command.FunctionStatistics] {
+	return Queue(c.q, command.FunctionStats())
 }
 
 // ScriptExists queues [command.ScriptExists].
 func (c PipelineCommands) ScriptExists(digests ...string) Future[[]bool] {
-	return Queue(c.p, command.ScriptExists(digests...))
+	return Queue(c.q, command.ScriptExists(digests...))
 }
 
 // ScriptLoad queues [command.ScriptLoad].
 func (c PipelineCommands) ScriptLoad(script string) Future[string] {
-	return Queue(c.p, command.ScriptLoad(script))
+	return Queue(c.q, command.ScriptLoad(script))
+}
+
+// ScriptShow queues [command.ScriptShow].
+func (c PipelineCommands) ScriptShow(digest string) Future[string] {
+	return Queue(c.q, command.ScriptShow(digest))
 }
 
 // Publish queues [command.Publish].
 func (c PipelineCommands) Publish(channel, message string) Future[int64] {
-	return Queue(c.p, command.Publish(channel, message))
+	return Queue(c.q, command.Publish(channel, message))
 }
 
 // PublishBytes queues [command.PublishBytes].
 func (c PipelineCommands) PublishBytes(channel string, message []byte) Future[int64] {
-	return Queue(c.p, command.PublishBytes(channel, message))
+	return Queue(c.q, command.PublishBytes(channel, message))
 }
 
 // PubSubChannels queues [command.PubSubChannels].
 func (c PipelineCommands) PubSubChannels(patterns ...string) Future[[]string] {
-	return Queue(c.p, command.PubSubChannels(patterns...))
+	return Queue(c.q, command.PubSubChannels(patterns...))
 }
 
 // PubSubNumPat queues [command.PubSubNumPat].
 func (c PipelineCommands) PubSubNumPat() Future[int64] {
-	return Queue(c.p, command.PubSubNumPat())
+	return Queue(c.q, command.PubSubNumPat())
 }
 
 // PubSubNumSub queues [command.PubSubNumSub].
 func (c PipelineCommands) PubSubNumSub(channels ...string) Future[map[string]int64] {
-	return Queue(c.p, command.PubSubNumSub(channels...))
+	return Queue(c.q, command.PubSubNumSub(channels...))
 }
 
 // PubSubShardChannels queues [command.PubSubShardChannels].
 func (c PipelineCommands) PubSubShardChannels(patterns ...string) Future[[]string] {
-	return Queue(c.p, command.PubSubShardChannels(patterns...))
+	return Queue(c.q, command.PubSubShardChannels(patterns...))
 }
 
 // PubSubShardNumSub queues [command.PubSubShardNumSub].
 func (c PipelineCommands) PubSubShardNumSub(channels ...string) Future[map[string]int64] {
-	return Queue(c.p, command.PubSubShardNumSub(channels...))
+	return Queue(c.q, command.PubSubShardNumSub(channels...))
 }
 
 // SPublish queues [command.SPublish].
 func (c PipelineCommands) SPublish(channel, message string) Future[int64] {
-	return Queue(c.p, command.SPublish(channel, message))
+	return Queue(c.q, command.SPublish(channel, message))
 }
 
 // ClientKillID queues [command.ClientKillID].
 func (c PipelineCommands) ClientKillID(id int64) Future[int64] {
-	return Queue(c.p, command.ClientKillID(id))
+	return Queue(c.q, command.ClientKillID(id))
 }
 
 // ClientKillAddr queues [command.ClientKillAddr].
 func (c PipelineCommands) ClientKillAddr(address string) Future[int64] {
-	return Queue(c.p, command.ClientKillAddr(address))
+	return Queue(c.q, command.ClientKillAddr(address))
 }
 
 // ClientKillUser queues [command.ClientKillUser].
 func (c PipelineCommands) ClientKillUser(user string) Future[int64] {
-	return Queue(c.p, command.ClientKillUser(user))
+	return Queue(c.q, command.ClientKillUser(user))
+}
+
+// ClientKillLAddr queues [command.ClientKillLAddr].
+func (c PipelineCommands) ClientKillLAddr(address string) Future[int64] {
+	return Queue(c.q, command.ClientKillLAddr(address))
+}
+
+// ClientKillType queues [command.ClientKillType].
+func (c PipelineCommands) ClientKillType(typ string) Future[int64] {
+	return Queue(c.q, command.ClientKillType(typ))
+}
+
+// ClientKillMaxAge queues [command.ClientKillMaxAge].
+func (c PipelineCommands) ClientKillMaxAge(seconds int64) Future[int64] {
+	return Queue(c.q, command.ClientKillMaxAge(seconds))
 }
 
 // ClientList queues [command.ClientList].
 func (c PipelineCommands) ClientList() Future[string] {
-	return Queue(c.p, command.ClientList())
+	return Queue(c.q, command.ClientList())
+}
+
+// ClientListID queues [command.ClientListID].
+func (c PipelineCommands) ClientListID(ids ...int64) Future[string] {
+	return Queue(c.q, command.ClientListID(ids...))
+}
+
+// ClientListType queues [command.ClientListType].
+func (c PipelineCommands) ClientListType(typ string) Future[string] {
+	return Queue(c.q, command.ClientListType(typ))
 }
 
 // ClientUnblock queues [command.ClientUnblock].
 func (c PipelineCommands) ClientUnblock(id int64, opts ...command.UnblockOption) Future[bool] {
-	return Queue(c.p, command.ClientUnblock(id, opts...))
+	return Queue(c.q, command.ClientUnblock(id, opts...))
 }
 
 // Echo queues [command.Echo].
 func (c PipelineCommands) Echo(message string) Future[string] {
-	return Queue(c.p, command.Echo(message))
+	return Queue(c.q, command.Echo(message))
 }
 
 // Ping queues [command.Ping].
 func (c PipelineCommands) Ping() Future[string] {
-	return Queue(c.p, command.Ping())
+	return Queue(c.q, command.Ping())
+}
+
+// ACLCat queues [command.ACLCat].
+func (c PipelineCommands) ACLCat() Future[[]string] {
+	return Queue(c.q, command.ACLCat())
+}
+
+// ACLCatOf queues [command.ACLCatOf].
+func (c PipelineCommands) ACLCatOf(category string) Future[[]string] {
+	return Queue(c.q, command.ACLCatOf(category))
+}
+
+// ACLGenPass queues [command.ACLGenPass].
+func (c PipelineCommands) ACLGenPass() Future[string] {
+	return Queue(c.q, command.ACLGenPass())
 }
 
 // ACLWhoAmI queues [command.ACLWhoAmI].
 func (c PipelineCommands) ACLWhoAmI() Future[string] {
-	return Queue(c.p, command.ACLWhoAmI())
+	return Queue(c.q, command.ACLWhoAmI())
 }
 
 // CommandCount queues [command.CommandCount].
 func (c PipelineCommands) CommandCount() Future[int64] {
-	return Queue(c.p, command.CommandCount())
+	return Queue(c.q, command.CommandCount())
+}
+
+// CommandDocs queues [command.CommandDocs].
+func (c PipelineCommands) CommandDocs(names ...string) Future[map[string]resp3.Value] {
+	return Queue(c.q, command.CommandDocs(names...))
 }
 
 // CommandGetKeys queues [command.CommandGetKeys].
 func (c PipelineCommands) CommandGetKeys(words ...command.Arg) Future[[]string] {
-	return Queue(c.p, command.CommandGetKeys(words...))
+	return Queue(c.q, command.CommandGetKeys(words...))
+}
+
+// CommandGetKeysAndFlags queues [command.CommandGetKeysAndFlags].
+func (c PipelineCommands) CommandGetKeysAndFlags(words ...command.Arg) Future[[]command.KeyUse] {
+	return Queue(c.q, command.CommandGetKeysAndFlags(words...))
 }
 
 // CommandInfo queues [command.CommandInfo].
 func (c PipelineCommands) CommandInfo(names ...string) Future[[]resp3.Value] {
-	return Queue(c.p, command.CommandInfo(names...))
+	return Queue(c.q, command.CommandInfo(names...))
 }
 
 // CommandList queues [command.CommandList].
 func (c PipelineCommands) CommandList() Future[[]string] {
-	return Queue(c.p, command.CommandList())
+	return Queue(c.q, command.CommandList())
+}
+
+// CommandListModule queues [command.CommandListModule].
+func (c PipelineCommands) CommandListModule(module string) Future[[]string] {
+	return Queue(c.q, command.CommandListModule(module))
+}
+
+// CommandListCategory queues [command.CommandListCategory].
+func (c PipelineCommands) CommandListCategory(category string) Future[[]string] {
+	return Queue(c.q, command.CommandListCategory(category))
+}
+
+// CommandListPattern queues [command.CommandListPattern].
+func (c PipelineCommands) CommandListPattern(pattern string) Future[[]string] {
+	return Queue(c.q, command.CommandListPattern(pattern))
+}
+
+// CommandLogGet queues [command.CommandLogGet].
+func (c PipelineCommands) CommandLogGet(n int64, log command.Logged) Future[[]command.SlowEntry] {
+	return Queue(c.q, command.CommandLogGet(n, log))
+}
+
+// CommandLogLen queues [command.CommandLogLen].
+func (c PipelineCommands) CommandLogLen(log command.Logged) Future[int64] {
+	return Queue(c.q, command.CommandLogLen(log))
 }
 
 // ConfigGet queues [command.ConfigGet].
 func (c PipelineCommands) ConfigGet(patterns ...string) Future[map[string]string] {
-	return Queue(c.p, command.ConfigGet(patterns...))
+	return Queue(c.q, command.ConfigGet(patterns...))
 }
 
 // DBSize queues [command.DBSize].
 func (c PipelineCommands) DBSize() Future[int64] {
-	return Queue(c.p, command.DBSize())
+	return Queue(c.q, command.DBSize())
 }
 
 // Info queues [command.Info].
 func (c PipelineCommands) Info(sections ...string) Future[string] {
-	return Queue(c.p, command.Info(sections...))
+	return Queue(c.q, command.Info(sections...))
 }
 
 // LastSave queues [command.LastSave].
 func (c PipelineCommands) LastSave() Future[time.Time] {
-	return Queue(c.p, command.LastSave())
+	return Queue(c.q, command.LastSave())
+}
+
+// LatencyHistogram queues [command.LatencyHistogram].
+func (c PipelineCommands) LatencyHistogram(names ...string) Future[map[string]command.Histogram] {
+	return Queue(c.q, command.LatencyHistogram(names...))
+}
+
+// LatencyHistory queues [command.LatencyHistory].
+func (c PipelineCommands) LatencyHistory(event string) Future[[]command.LatencySample] {
+	return Queue(c.q, command.LatencyHistory(event))
+}
+
+// LatencyLatest queues [command.LatencyLatest].
+func (c PipelineCommands) LatencyLatest() Future[[]command.LatencyEvent] {
+	return Queue(c.q, command.LatencyLatest())
+}
+
+// MemoryDoctor queues [command.MemoryDoctor].
+func (c PipelineCommands) MemoryDoctor() Future[string] {
+	return Queue(c.q, command.MemoryDoctor())
+}
+
+// MemoryMallocStats queues [command.MemoryMallocStats].
+func (c PipelineCommands) MemoryMallocStats() Future[string] {
+	return Queue(c.q, command.MemoryMallocStats())
+}
+
+// MemoryStats queues [command.MemoryStats].
+func (c PipelineCommands) MemoryStats() Future[map[string]resp3.Value] {
+	return Queue(c.q, command.MemoryStats())
 }
 
 // MemoryUsage queues [command.MemoryUsage].
 func (c PipelineCommands) MemoryUsage(key string, opts ...command.SamplesOption) Future[int64] {
-	return Queue(c.p, command.MemoryUsage(key, opts...))
+	return Queue(c.q, command.MemoryUsage(key, opts...))
+}
+
+// ModuleList queues [command.ModuleList].
+func (c PipelineCommands) ModuleList() Future[[]command.ModuleInfo] {
+	return Queue(c.q, command.ModuleList())
 }
 
 // RoleInfo queues [command.RoleInfo].
 func (c PipelineCommands) RoleInfo() Future[command.Role] {
-	return Queue(c.p, command.RoleInfo())
+	return Queue(c.q, command.RoleInfo())
 }
 
 // SlowLogGet queues [command.SlowLogGet].
 func (c PipelineCommands) SlowLogGet(n int64) Future[[]command.SlowEntry] {
-	return Queue(c.p, command.SlowLogGet(n))
+	return Queue(c.q, command.SlowLogGet(n))
 }
 
 // SlowLogLen queues [command.SlowLogLen].
 func (c PipelineCommands) SlowLogLen() Future[int64] {
-	return Queue(c.p, command.SlowLogLen())
+	return Queue(c.q, command.SlowLogLen())
 }
 
 // Time queues [command.Time].
 func (c PipelineCommands) Time() Future[time.Time] {
-	return Queue(c.p, command.Time())
+	return Queue(c.q, command.Time())
 }

@@ -65,6 +65,26 @@ const (
 	OPTOUT = command.OPTOUT
 	// NOLOOP leaves out changes that the connection made itself.
 	NOLOOP = command.NOLOOP
+	// FNX acts only if none of the fields exists.
+	FNX = command.FNX
+	// FXX acts only if all of the fields exist.
+	FXX = command.FXX
+	// ASC sorts upwards, or nearest first.
+	ASC = command.ASC
+	// DESC sorts downwards, or farthest first.
+	DESC = command.DESC
+	// ALPHA sorts as text, not as numbers.
+	ALPHA = command.ALPHA
+	// KEEPREF leaves what groups note of the entries: the default (Redis 8.2).
+	KEEPREF = command.KEEPREF
+	// DELREF removes what groups note of the entries too (Redis 8.2).
+	DELREF = command.DELREF
+	// ACKED removes only entries that all groups have acknowledged (Redis 8.2).
+	ACKED = command.ACKED
+	// APPEND keeps what is there, and fails if a name is taken: the default.
+	APPEND = command.APPEND
+	// FLUSH removes what is there first.
+	FLUSH = command.FLUSH
 )
 
 // EX expires the key after d, sent as EX or, finer than a second, as PX.
@@ -135,6 +155,61 @@ func SETNAME(name string) command.WordSETNAME { return command.SETNAME(name) }
 
 // PREFIX adds a prefix of keys to be told of; it may be given more than once.
 func PREFIX(prefix string) command.WordPREFIX { return command.PREFIX(prefix) }
+
+// IFEQ acts only if the value equals value (Redis 8.4, Valkey 8.1).
+func IFEQ(value string) command.WordIFEQ { return command.IFEQ(value) }
+
+// IFNE acts only if the value differs from value, or is absent (Redis 8.4).
+func IFNE(value string) command.WordIFNE { return command.IFNE(value) }
+
+// IFDEQ acts only if the value has that digest, as Digest returns it (Redis
+// 8.4).
+func IFDEQ(digest string) command.WordIFDEQ { return command.IFDEQ(digest) }
+
+// IFDNE acts only if the value has another digest, or is absent (Redis 8.4).
+func IFDNE(digest string) command.WordIFDNE { return command.IFDNE(digest) }
+
+// BY sorts by the values of other keys: in pattern the element stands for "*";
+// "nosort" does not sort.
+func BY(pattern string) command.WordBY { return command.BY(pattern) }
+
+// COUNTANY is COUNT that stops at the first n matches found, not the nearest
+// ones.
+func COUNTANY(n int64) command.WordCOUNTANY { return command.COUNTANY(n) }
+
+// FROMMEMBER searches around a member.
+func FROMMEMBER(member string) command.WordFROMMEMBER { return command.FROMMEMBER(member) }
+
+// FROMLONLAT searches around a place, in degrees.
+func FROMLONLAT(longitude, latitude float64) command.WordFROMLONLAT {
+	return command.FROMLONLAT(longitude, latitude)
+}
+
+// BYRADIUS searches in a circle.
+func BYRADIUS(radius float64, unit command.Unit) command.WordBYRADIUS {
+	return command.BYRADIUS(radius, unit)
+}
+
+// BYBOX searches in a box.
+func BYBOX(width, height float64, unit command.Unit) command.WordBYBOX {
+	return command.BYBOX(width, height, unit)
+}
+
+// MINMATCHLEN leaves out matches shorter than n.
+func MINMATCHLEN(n int64) command.WordMINMATCHLEN { return command.MINMATCHLEN(n) }
+
+// TRIMLIMIT bounds how many entries MAXLENABOUT or MINIDABOUT remove; 0 is no
+// bound.
+func TRIMLIMIT(n int64) command.WordTRIMLIMIT { return command.TRIMLIMIT(n) }
+
+// ENTRIESADDED sets how many entries the stream counts as ever added.
+func ENTRIESADDED(n int64) command.WordENTRIESADDED { return command.ENTRIESADDED(n) }
+
+// MAXDELETEDID sets the largest ID that the stream counts as deleted.
+func MAXDELETEDID(id string) command.WordMAXDELETEDID { return command.MAXDELETEDID(id) }
+
+// LIBRARYNAME keeps libraries whose names fit a glob pattern.
+func LIBRARYNAME(pattern string) command.WordLIBRARYNAME { return command.LIBRARYNAME(pattern) }
 
 // What methods take as arguments, as in package command.
 type (

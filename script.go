@@ -2,32 +2,33 @@ package redisx
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redisx/redisx/command"
-	"github.com/redisx/redisx/resp3"
 )
 
-// Script is a Lua script as a value; it may be used by many goroutines.
-type Script struct{ s *command.Script }
+// Script is a Lua script as a value.
+type Script = command.Script
+
+// Library is a library of functions as a value; its methods Function and
+// FunctionRO give what can be run.
+type Library = command.Library
 
 // NewScript returns the script of a source.
-func NewScript(source string) *Script { return &Script{command.NewScript(source)} }
+func NewScript(source string) *Script { return command.NewScript(source) }
 
-// Run runs the script on d with its keys and its arguments apart, and returns
-// what it returns. Arguments are of the types that Client.Cmd takes.
+// NewScriptRO returns the script of a source that only reads.
+func NewScriptRO(source string) *Script { return command.NewScriptRO(source) }
+
+// NewLibrary returns the library of a source (Redis 7.0).
+func NewLibrary(code string) *Library { return command.NewLibrary(code) }
+
+// Run runs a script or function on d with its keys and its arguments apart, and
+// decodes what it returns: with command.AsInt, command.AsStrings, or a function
+// of yours. Arguments are of the types that Client.Cmd takes.
 //
-// The script is sent by its digest; a server that does not know it says so
-// before anything runs, and is then sent the source. A script that fails may
+// A server that does not know the program says so before running anything, and
+// is then told within the same call, at most once. A program that fails may
 // have written before it did: its error's Outcome is Done.
-func (s *Script) Run(ctx context.Context, d command.Doer, keys []string, args ...any) (resp3.Value, error) {
-	list := make([]command.Arg, len(args))
-	for i, a := range args {
-		arg, ok := command.ArgOf(a)
-		if !ok {
-			return resp3.Value{}, fmt.Errorf("redisx: script argument %d: type %T is neither string, []byte, integer, float nor bool", i, a)
-		}
-		list[i] = arg
-	}
-	return command.RunScript(ctx, d, s.s, command.AsValue, keys, list...)
+func Run[T any](ctx context.Context, d command.Doer, p command.Program, decode command.Decoder[T], keys []string, args ...any) (T, error) {
+	return command.Run(ctx, d, p, decode, keys, args...)
 }

@@ -11,6 +11,7 @@ var layers = []layer{
 	{pkg: "telemetry"},
 	{pkg: "command", may: []string{"resp3"}},
 	{pkg: "transport", external: []string{"github.com/coder/websocket"}},
+	{pkg: "gateway", may: []string{"transport"}, external: []string{"github.com/coder/websocket"}},
 	{pkg: "internal/...", may: []string{"resp3", "command", "transport", "telemetry", "internal/..."}},
 	{pkg: "ds/...", may: []string{"resp3", "command", "telemetry", "ds/internal/..."}},
 	{pkg: "intent", may: []string{"resp3", "command", "telemetry", "ds/..."}},

@@ -1,6 +1,7 @@
 // Command redisx shows what redisX does and lets an operator look at it.
 //
-//	redisx demo    a story on all primitives, with checked verdicts
+//	redisx demo       a story on all primitives, with checked verdicts
+//	redisx gateway    a Redis server for WebSocket clients
 package main
 
 import (
@@ -39,7 +40,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(demoCommand(), demoWorkerCommand())
+	cmd.AddCommand(demoCommand(), demoWorkerCommand(), gatewayCommand())
 	return cmd
 }
 
@@ -63,7 +64,8 @@ Exit code: 0 if every verdict holds, 1 if not, 2 if the demo could not be played
 			return demo.Play(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.URL, "url", os.Getenv("REDISX_URL"), "server to play on (environment: REDISX_URL)")
+	cmd.Flags().StringVar(&o.URL, "url", "", "server to play on (environment: REDISX_URL)")
+	o.URL = os.Getenv("REDISX_URL") // not as a default, which --help prints: it may hold a password
 	cmd.Flags().BoolVar(&o.Embedded, "embedded", false, "play on the embedded server even if there is a real one")
 	cmd.Flags().BoolVar(&o.Once, "once", false, "play once and exit, also on a terminal")
 	cmd.Flags().BoolVar(&o.JSON, "json", false, "print one JSON document instead of the story")

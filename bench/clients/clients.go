@@ -3,39 +3,38 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/gomodule/redigo/redis"
-	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/rueidis"
-
 	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
 )
 
-// client is one way to run the operation. open returns the operation, safe for
-// concurrent use unless the client is lone, and what closes the client.
+// client is one way to run the operation. open returns what makes the operation
+// of one caller, and what closes the client.
 type client struct {
-	name string
-	lone bool // for one caller only
-	open func(ctx context.Context, addr string, o options) (op func() error, closeClient func(), err error)
+	name  string
+	lone  bool // for one caller only
+	burst bool // measured after many callers have used it
+	raw   bool // does not decode: the floor
+	open  func(ctx context.Context, addr string, o options) (func() func() error, func(), error)
 }
 
-const key = "bench:key"
-
 var clients = []client{
-	{"raw net.Conn", true, openRaw},
-	{"redisx", false, openRedisx(context.Background())},
-	{"redisx, cancellable", false, openRedisx(cancellable())},
-	{"rueidis", false, openRueidis(0, context.Background())},
-	{"rueidis, cancellable", true, openRueidis(0, cancellable())},
-	{"rueidis, 20us delay", false, openRueidis(20*time.Microsecond, context.Background())},
-	{"go-redis", false, openGoRedis},
-	{"go-redis AutoPipeline", false, openGoRedisAuto},
-	{"redigo", false, openRedigo},
+	{name: "raw net.Conn", lone: true, raw: true, open: openRaw},
+	{name: "redisx", open: openRedisx(context.Background())},
+	{name: "redisx, cancellable", open: openRedisx(cancellable())},
+	{name: "redisx, after a burst", lone: true, burst: true, open: openRedisx(cancellable())},
+	{name: "rueidis", open: openRueidis(0, context.Background())},
+	{name: "rueidis, cancellable", lone: true, open: openRueidis(0, cancellable())},
+	{name: "rueidis, 20us delay", open: openRueidis(20*time.Microsecond, context.Background())},
+	{name: "go-redis", open: openGoRedis},
+	{name: "go-redis AutoPipeline", open: openGoRedisAuto},
+	{name: "redigo", open: openRedigo},
 }
 
 // cancellable is a context like an HTTP request's: no deadline, but it can end.
@@ -45,131 +44,147 @@ func cancellable() context.Context {
 	return ctx
 }
 
-// openRaw is the floor: one connection, one write, one read that does not even
-// decode.
-func openRaw(_ context.Context, addr string, o options) (func() error, func(), error) {
+// The operations. Those of many values count as so many.
+const many = 100
+
+var operations = []string{"get", "set", "pipeline", "mget", "hgetall", "xrange", "zrange"}
+
+// values returns how many values one operation moves.
+func values(op string) int {
+	switch op {
+	case "get", "set":
+		return 1
+	}
+	return many
+}
+
+const key = "bench:key"
+
+// keys are the keys of mget.
+var keys = func() []string {
+	k := make([]string, many)
+	for i := range k {
+		k[i] = fmt.Sprintf("bench:key:%02d", i)
+	}
+	return k
+}()
+
+// errUnknown is for an operation that a client cannot run.
+func errUnknown(op string) error { return fmt.Errorf("operation %q is not one of %v", op, operations) }
+
+// fill writes what the operations read.
+func fill(ctx context.Context, addr string, o options) error {
+	c, err := redisx.Connect(ctx, "redis://"+addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	value := strings.Repeat("x", o.size)
+	p := c.Pipeline()
+	p.Set(key, value)
+	for i, k := range keys {
+		p.Set(k, value)
+		redisx.Queue(p, command.HSet("bench:hash", command.Pair{Key: k, Value: value}))
+		redisx.Queue(p, command.ZAdd("bench:zset", []command.Z{{Score: float64(i), Member: k}}))
+		redisx.Queue(p, command.XAdd("bench:stream", "*", []command.Pair{{Key: "name", Value: k}, {Key: "value", Value: value}}))
+	}
+	return p.Exec(ctx)
+}
+
+// openRaw is the floor: one connection, one write, reads until the known number
+// of bytes has come, nothing decoded.
+func openRaw(_ context.Context, addr string, o options) (func() func() error, func(), error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, nil, err
 	}
-	value := strings.Repeat("x", o.size)
-	set := "*3\r\n$3\r\nSET\r\n$" + strconv.Itoa(len(key)) + "\r\n" + key + "\r\n$" + strconv.Itoa(o.size) + "\r\n" + value + "\r\n"
-	r := bufio.NewReader(nc)
-	if _, err := io.WriteString(nc, set); err != nil {
-		return nil, nil, err
-	}
-	if _, err := r.ReadString('\n'); err != nil {
-		return nil, nil, err
-	}
-	request, answer := []byte(set), len("+OK\r\n")
-	if o.op == "get" {
-		request = []byte("*2\r\n$3\r\nGET\r\n$" + strconv.Itoa(len(key)) + "\r\n" + key + "\r\n")
-		answer = o.size + len("$\r\n\r\n") + len(strconv.Itoa(o.size))
-	}
-	buf := make([]byte, 64<<10)
-	return func() error {
-		if _, err := nc.Write(request); err != nil {
-			return err
+	bulk := func(s string) string { return "$" + strconv.Itoa(len(s)) + "\r\n" + s + "\r\n" }
+	get, value := "*2\r\n"+bulk("GET")+bulk(key), bulk(strings.Repeat("x", o.size))
+	var request string
+	var answer int
+	switch o.op {
+	case "get":
+		request, answer = get, len(value)
+	case "set":
+		request, answer = "*3\r\n"+bulk("SET")+bulk(key)+value, len("+OK\r\n")
+	case "pipeline":
+		request, answer = strings.Repeat(get, many), many*len(value)
+	case "mget":
+		request = "*" + strconv.Itoa(many+1) + "\r\n" + bulk("MGET")
+		for _, k := range keys {
+			request += bulk(k)
 		}
-		for got := 0; got < answer; {
-			n, err := nc.Read(buf)
-			if err != nil {
+		answer = len("*100\r\n") + many*len(value)
+	default:
+		return nil, nil, errUnknown(o.op)
+	}
+	b, buf := []byte(request), make([]byte, 64<<10)
+	r := bufio.NewReader(nc)
+	return func() func() error {
+		return func() error {
+			if _, err := nc.Write(b); err != nil {
 				return err
 			}
-			got += n
+			for got := 0; got < answer; {
+				n, err := r.Read(buf)
+				if err != nil && err != io.EOF || n == 0 {
+					return err
+				}
+				got += n
+			}
+			return nil
 		}
-		return nil
 	}, func() { nc.Close() }, nil
 }
 
-func openRedisx(ctx context.Context) func(context.Context, string, options) (func() error, func(), error) {
-	return func(open context.Context, addr string, o options) (func() error, func(), error) {
+func openRedisx(ctx context.Context) func(context.Context, string, options) (func() func() error, func(), error) {
+	return func(open context.Context, addr string, o options) (func() func() error, func(), error) {
 		c, err := redisx.Connect(open, "redis://"+addr)
 		if err != nil {
 			return nil, nil, err
 		}
 		value := strings.Repeat("x", o.size)
-		op := func() error { return c.Set(ctx, key, value) }
-		if err := op(); err != nil {
-			return nil, nil, err
-		}
-		if o.op == "get" {
-			op = func() error {
-				_, err := c.Get(ctx, key)
-				return err
+		op := func() func() error {
+			switch o.op {
+			case "get":
+				return func() error { return fails(c.Get(ctx, key)) }
+			case "set":
+				return func() error { return c.Set(ctx, key, value) }
+			case "mget":
+				return func() error { return fails(c.MGet(ctx, keys...)) }
+			case "hgetall":
+				return func() error { return fails(c.HGetAll(ctx, "bench:hash")) }
+			case "xrange":
+				return func() error { return fails(c.XRange(ctx, "bench:stream", "-", "+")) }
+			case "zrange":
+				return func() error { return fails(c.ZRangeWithScores(ctx, "bench:zset", 0, -1)) }
+			case "pipeline":
+				p, f := c.Pipeline(), make([]redisx.Future[string], many)
+				return func() error {
+					p.Reset()
+					for i := range f {
+						f[i] = p.Get(key)
+					}
+					if err := p.Exec(ctx); err != nil {
+						return err
+					}
+					for i := range f {
+						if _, err := f[i].Result(); err != nil {
+							return err
+						}
+					}
+					return nil
+				}
 			}
+			return nil
+		}
+		if op() == nil {
+			c.Close()
+			return nil, nil, errUnknown(o.op)
 		}
 		return op, func() { c.Close() }, nil
 	}
 }
 
-func openRueidis(delay time.Duration, ctx context.Context) func(context.Context, string, options) (func() error, func(), error) {
-	return func(_ context.Context, addr string, o options) (func() error, func(), error) {
-		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, MaxFlushDelay: delay, DisableCache: true})
-		if err != nil {
-			return nil, nil, err
-		}
-		value := strings.Repeat("x", o.size)
-		op := func() error { return c.Do(ctx, c.B().Set().Key(key).Value(value).Build()).Error() }
-		if err := op(); err != nil {
-			return nil, nil, err
-		}
-		if o.op == "get" {
-			op = func() error {
-				_, err := c.Do(ctx, c.B().Get().Key(key).Build()).ToString()
-				return err
-			}
-		}
-		return op, c.Close, nil
-	}
-}
-
-func openGoRedis(ctx context.Context, addr string, o options) (func() error, func(), error) {
-	c := goredis.NewClient(&goredis.Options{Addr: addr})
-	value := strings.Repeat("x", o.size)
-	op := func() error { return c.Set(ctx, key, value, 0).Err() }
-	if err := op(); err != nil {
-		return nil, nil, err
-	}
-	if o.op == "get" {
-		op = func() error { return c.Get(ctx, key).Err() }
-	}
-	return op, func() { c.Close() }, nil
-}
-
-// openGoRedisAuto is go-redis' experimental automatic pipelining.
-func openGoRedisAuto(ctx context.Context, addr string, o options) (func() error, func(), error) {
-	c := goredis.NewClient(&goredis.Options{Addr: addr})
-	ap, err := c.AutoPipeline()
-	if err != nil {
-		return nil, nil, err
-	}
-	value := strings.Repeat("x", o.size)
-	op := func() error { return ap.Set(ctx, key, value, 0).Err() }
-	if err := op(); err != nil {
-		return nil, nil, err
-	}
-	if o.op == "get" {
-		op = func() error { return ap.Get(ctx, key).Err() }
-	}
-	return op, func() { ap.Close(); c.Close() }, nil
-}
-
-func openRedigo(_ context.Context, addr string, o options) (func() error, func(), error) {
-	pool := &redis.Pool{MaxIdle: 50, MaxActive: 50, Wait: true, Dial: func() (redis.Conn, error) { return redis.Dial("tcp", addr) }}
-	value := strings.Repeat("x", o.size)
-	do := func(name string, args ...any) error {
-		c := pool.Get()
-		defer c.Close()
-		_, err := redis.String(c.Do(name, args...))
-		return err
-	}
-	op := func() error { return do("SET", key, value) }
-	if err := op(); err != nil {
-		return nil, nil, err
-	}
-	if o.op == "get" {
-		op = func() error { return do("GET", key) }
-	}
-	return op, func() { pool.Close() }, nil
-}
+// fails is the error of a call whose result is of no interest.
+func fails[T any](_ T, err error) error { return err }

@@ -30,7 +30,8 @@ type Error = command.Error
 type ServerError = resp3.ServerError
 
 // SafeToRetry reports whether err proves that the server did not run the
-// command.
+// command: its Outcome is NotSent, Cut or Refused. It is false for nil, and for
+// what is no *Error.
 func SafeToRetry(err error) bool { return command.SafeToRetry(err) }
 
 // Client runs commands on one server. It may be used by many goroutines at
@@ -56,8 +57,8 @@ type Client struct {
 }
 
 // Connect opens a client of the server that url names (see ParseURL). It
-// returns when the server has been greeted, or with the reason why not. ctx
-// bounds only the connecting.
+// returns when the server has been greeted, or with the reason why not, after
+// one attempt. ctx bounds only the connecting, beside Config.DialTimeout.
 func Connect(ctx context.Context, url string) (*Client, error) {
 	cfg, err := ParseURL(url)
 	if err != nil {
@@ -165,7 +166,9 @@ func (c *Client) doBatch(ctx context.Context, rs []command.Request, got gotten) 
 	return c.touchBatch(ctx, rs, got, c.route.DoBatch)
 }
 
-// Do runs a command value and returns its typed result.
+// Do runs a command value on d, which is a Client, a Session or what wraps one,
+// and returns its typed result: Nil where the server has nothing, else an error
+// that is an *Error.
 func Do[T any](ctx context.Context, d command.Doer, c command.Cmd[T]) (T, error) {
 	return command.Do(ctx, d, c)
 }

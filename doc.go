@@ -10,25 +10,36 @@
 //	err = client.Set(ctx, "foo", "bar", redisx.EX(time.Minute), redisx.NX)
 //	v, err := client.Get(ctx, "foo") // redisx.Nil when absent
 //
+// The guides in docs/guides go through all of it with programs that run as they
+// stand.
+//
 // # Commands are values
 //
 // Every method of [Commands] is short for a value of package command, and the
-// same value runs anywhere:
+// same value runs anywhere: on a [Client], in a [Session], a [Pipeline], a [Tx],
+// through [Cached].
 //
 //	v, err := redisx.Do(ctx, client, command.Get("foo"))
-//	p := client.Pipeline()
-//	n := redisx.Queue(p, command.Incr("n"))
-//	err = p.Exec(ctx)
-//	fmt.Println(n.Result())
 //
-// What the table lacks is sent with [Client.Cmd].
+// What the table lacks is sent with [Client.Cmd]; arguments are never split or
+// formatted. Hashes become structs ([HGetAllAs]) and structs hashes
+// (command.Fields). Scripts and functions are values too:
+//
+//	n, err := redisx.Run(ctx, client, script, command.AsInt, []string{"key"}, 5)
+//
+// # Many keys, big values
 //
 //	for key, err := range client.ScanAll(ctx, redisx.MATCH("user:*"), redisx.COUNT(1000)) { … }
-//	user, err := redisx.HGetAllAs[User](ctx, client, "user:1") // fields tagged `redis:"name"`
-//	n, err := redisx.Run(ctx, client, script, command.AsInt, []string{"key"}, 5)
-//	buf, err = client.GetInto(ctx, "foo", buf[:0])             // no allocation
+//	n, err := client.CopyTo(ctx, file, command.Get("video:42")) // in pieces, to any io.Writer
+//	buf, err = client.GetInto(ctx, "foo", buf[:0])              // no allocation
 //
-// # Transactions and sessions
+// # Pipelines, transactions, sessions
+//
+//	p := client.Pipeline()
+//	n := p.Incr("n")
+//	user := redisx.Queue(p, command.HGetAll("user:1")) // any command value
+//	err := p.Exec(ctx)                                 // one round trip; not atomic
+//	fmt.Println(n.Result())                            // each has its own outcome
 //
 //	tx := client.Tx()
 //	n := tx.Incr("n")
@@ -65,9 +76,10 @@
 //
 // Every error of a command is a *[Error] that says which command, on which
 // node, how far it got, and whether the server may have run it
-// ([Error.Outcome], [SafeToRetry]). It holds no argument and no secret.
-// errors.Is finds context.Canceled and context.DeadlineExceeded, errors.As
-// finds a [ServerError].
+// ([Error.Outcome], [SafeToRetry]). No argument and no secret is put into it; a
+// server's own text may quote what it is about. errors.Is finds context.Canceled
+// and context.DeadlineExceeded, errors.As finds a [ServerError]. Only [Nil], the
+// answer "nothing there", comes as it is.
 //
 // Nothing is sent twice in silence. Reads whose answer was lost, and commands
 // that the server refused for a while (LOADING) or never had whole, are sent
@@ -90,16 +102,23 @@
 //   - A command in flight when its context ends may still be run by the server;
 //     its error says so.
 //   - All commands of all goroutines share one connection, bounded in commands
-//     and bytes in flight; commands that block get private ones.
+//     and bytes in flight. Commands that block get private ones, bounded in
+//     number. The cache, the buffers of subscriptions and what is accepted from
+//     the server are bounded as well; see Config.
+//   - Whoever reads the shared connection runs no code of users, but for a
+//     telemetry.WireObserver or PushObserver.
 //
 // # Not promised
 //
-// One server or one address is one node: Sentinel and Cluster are not there
-// yet. A server that leaves out a reply while it keeps answering
-// cannot be detected, as the protocol carries no request ids.
+//   - One server or one address is one node: Sentinel, Cluster and reads from
+//     replicas are not there yet.
+//   - A server that leaves out a reply while it keeps answering cannot be
+//     detected, as the protocol carries no request ids.
+//   - What primary and replicas lose in a failover is lost here too.
 //
 // # Concurrency
 //
-// A Client may be used by any number of goroutines; a Pipeline and a Session by
-// one at a time. Close a Client when done with it.
+// A Client and a Subscription may be used by any number of goroutines; a
+// Pipeline, a Tx and a Session by one at a time. Close a Client when done with
+// it.
 package redisx

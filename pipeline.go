@@ -39,8 +39,8 @@ func (p *Pipeline) Len() int { return len(p.q.requests) }
 
 // Exec sends all queued commands and waits for their replies. It returns the
 // first error: of the connection, if there is one, else of the first command
-// that the server answered with an error. The other commands have run
-// nonetheless; Result tells of each. An empty pipeline does nothing.
+// that the server answered with an error; then the other commands have run
+// nonetheless. Result tells of each. An empty pipeline does nothing.
 //
 // If the connection ends, or ctx does, each command without a reply says for
 // itself how far it got: not sent, cut, or maybe run. A command that is built

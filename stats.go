@@ -14,8 +14,8 @@ type Stats struct {
 	// sessions (Private in use, or for tracking and subscriptions; Idle kept for
 	// the next).
 	Conns, Private, Idle int
-	Dials                int64 // that have ended
-	DialFailures         int64 // of them
+	Dials                int64 // that have ended, well or not
+	DialFailures         int64 // of them, those that made no connection
 	Reconnects           int64 // of the shared connection
 	PassedOn             int64 // commands that went to another connection before a byte of them was sent
 

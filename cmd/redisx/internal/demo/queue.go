@@ -14,7 +14,7 @@ const (
 	mails      = 60
 	bounced    = 7  // fails once, then goes through
 	poison     = 13 // fails every time
-	attempts   = 3
+	attempts   = 5
 	visibility = time.Second
 	perWorker  = 2 // jobs at once
 )

@@ -173,10 +173,11 @@ func Do[T any](ctx context.Context, d command.Doer, c command.Cmd[T]) (T, error)
 	return command.Do(ctx, d, c)
 }
 
-// Cmd runs any command, also one that the table lacks: its name, for
-// subcommands name and subcommand, then its arguments, which are strings,
-// []byte, integers, floats or bools. Nothing is split or formatted: each
-// argument arrives as it is.
+// Cmd runs any command, also one that the table lacks. name is one word; a
+// subcommand is the first argument: Cmd(ctx, "OBJECT", "ENCODING", key).
+// Arguments are strings, []byte, integers, floats or bools. Nothing is split or
+// formatted: each argument arrives as it is. A command that the table lacks counts
+// as one that must not be repeated.
 func (c *Client) Cmd(ctx context.Context, name string, args ...any) (resp3.Value, error) {
 	return command.Do(ctx, c, command.Untyped(name, args...))
 }

@@ -14,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -59,7 +60,7 @@ func main() {
 	flag.StringVar(&o.callers, "callers", "1,8,64,512,4096", "numbers of concurrent callers")
 	flag.StringVar(&o.op, "op", "get", strings.Join(operations, ", ")+"; several with commas")
 	flag.IntVar(&o.size, "size", 64, "size of the value, bytes")
-	flag.StringVar(&o.only, "only", "", "clients to run, comma-separated; default all")
+	flag.StringVar(&o.only, "only", "", "clients to run, separated by |; default all")
 	flag.BoolVar(&o.memory, "memory", false, "measure memory instead of speed")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -124,7 +125,7 @@ func compare(ctx context.Context, o options, server *servers.Server, n int) erro
 	for _, c := range clients {
 		floor := c.raw && !slices.Contains([]string{"get", "set", "pipeline", "mget"}, o.op)
 		auto := c.name == "go-redis AutoPipeline" && o.op == "pipeline" // it is one already
-		if (c.lone && n > 1) || floor || auto || (o.only != "" && !slices.Contains(strings.Split(o.only, ","), c.name)) {
+		if (c.lone && n > 1) || floor || auto || (o.only != "" && !slices.Contains(strings.Split(o.only, "|"), c.name)) {
 			continue
 		}
 		names = append(names, c.name)
@@ -240,15 +241,16 @@ func measure(ctx context.Context, o options, c client, server *servers.Server, n
 	if c.burst {
 		warm = 64
 	}
-	if _, err := drive(op, warm, o.time/5); err != nil {
+	if err := drive(op, newLatencies(warm), o.time/5); err != nil {
 		return sample{}, err
 	}
+	lat := newLatencies(n)
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	cpu, own := cpuTime(), processTime(server.Pid())
 	start := time.Now()
-	lat, err := drive(op, n, o.time)
+	err = drive(op, lat, o.time)
 	took := time.Since(start)
 	cpu, own = cpuTime()-cpu, processTime(server.Pid())-own
 	runtime.ReadMemStats(&after)
@@ -291,13 +293,21 @@ type latencies struct {
 	at []time.Duration
 }
 
-func drive(newOp func() func() error, n int, d time.Duration) ([]latencies, error) {
-	lat := make([]latencies, n)
+func newLatencies(callers int) []latencies {
+	lat := make([]latencies, callers)
+	for i := range lat {
+		lat[i].at = make([]time.Duration, 0, 1<<20/callers)
+	}
+	return lat
+}
+
+// drive runs one caller for each of lat.
+func drive(newOp func() func() error, lat []latencies, d time.Duration) error {
+	n := len(lat)
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	end := time.Now().Add(d)
 	for i := range n {
-		lat[i].at = make([]time.Duration, 0, 1<<20/n)
 		wg.Go(func() {
 			l, op := &lat[i], newOp()
 			for l.n&15 != 0 || time.Now().Before(end) {
@@ -320,12 +330,7 @@ func drive(newOp func() func() error, n int, d time.Duration) ([]latencies, erro
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return lat, nil
+	return errors.Join(errs...)
 }
 
 func merge(lat []latencies) []time.Duration {

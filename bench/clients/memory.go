@@ -38,7 +38,7 @@ func memoryOf(ctx context.Context, server *servers.Server, c client, o options) 
 		return err
 	}
 	defer closeClient()
-	if _, err := drive(newOp, 64, 200*time.Millisecond); err != nil {
+	if err := drive(newOp, newLatencies(64), 200*time.Millisecond); err != nil {
 		return err
 	}
 	time.Sleep(3 * time.Second) // it idles: who gives memory back has done so

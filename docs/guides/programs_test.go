@@ -326,6 +326,9 @@ func TestEveryProgramRunsAsWritten(t *testing.T) {
 func TestCodeInTheGuidesIsFormatted(t *testing.T) {
 	for file, text := range files(t) {
 		for _, b := range blocks(text) {
+			if b.text == "" {
+				t.Errorf("%s:%d: an empty block", file, b.line)
+			}
 			if b.language != "go" {
 				continue
 			}

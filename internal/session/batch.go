@@ -63,7 +63,9 @@ func (c *Conn) DoBatch(ctx context.Context, rs []command.Request, got func(i int
 	if err := c.run(ctx, k); err != nil {
 		return c.none(rs, got, "read", command.Maybe, err)
 	}
-	k.blame(ctx)
+	if k.err != nil {
+		k.blame(ctx)
+	}
 	return c.results(rs, k, got)
 }
 

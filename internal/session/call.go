@@ -1,7 +1,6 @@
 package session
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/redisx/redisx/command"
@@ -26,7 +25,7 @@ const (
 
 // call is one command, or one batch of commands, on its way.
 type call struct {
-	home  *sync.Pool // where Release puts it
+	home  *Conn // where Release puts it
 	state atomic.Int32
 	ready chan signal // capacity 1, sent to at most once per wait
 
@@ -56,12 +55,17 @@ type call struct {
 // keepReply is how large a reply's memory may be to be kept for the next call.
 const keepReply = 32 << 10
 
-// newCall takes a call from the connection's pool. There is no pool for all
-// connections: channels must not leave the bubble of a test in virtual time.
+// newCall takes a call from the connection's pool: the spare one, which is all
+// that a lone caller needs, or one of many. There is no pool for all
+// connections: channels must not leave the bubble of a test in virtual time. It
+// is called with mu held.
 func (c *Conn) newCall(want int) *call {
-	k, ok := c.calls.Get().(*call)
-	if !ok {
-		k = &call{home: &c.calls, ready: make(chan signal, 1)}
+	k := c.spareCall.Load()
+	if k == nil || !c.spareCall.CompareAndSwap(k, nil) {
+		var ok bool
+		if k, ok = c.calls.Get().(*call); !ok {
+			k = &call{home: c, ready: make(chan signal, 1)}
+		}
 	}
 	k.want = want
 	return k
@@ -72,13 +76,17 @@ func (k *call) Release() {
 	if cap(k.buf) > keepReply {
 		k.buf = nil
 	}
-	k.replies.Reset(keepReply)
+	if len(k.replies.places) > 0 {
+		k.replies.Reset(keepReply)
+	}
 	k.view, k.err, k.phase, k.awaits, k.sink = resp3.View{}, nil, "", nil, nil
 	k.buf = k.buf[:0]
 	k.got, k.outcome, k.waiting, k.hidden, k.wrote = 0, command.Maybe, false, false, 0
 	k.pops, k.exec = false, false
 	k.state.Store(pending)
-	k.home.Put(k)
+	if k.home.spareCall.Load() != nil || !k.home.spareCall.CompareAndSwap(nil, k) {
+		k.home.calls.Put(k)
+	}
 }
 
 // ownText is the size from which a string reply gets memory of its own, which

@@ -81,13 +81,14 @@ type Conn struct {
 
 	observed bool // somebody is shown the bytes
 
-	calls  sync.Pool
-	taken  atomic.Int64 // bytes of the stream that a writer has taken
-	pushes atomic.Int64
-	id     int64        // the server's number of the connection; set by the handshake
-	popped atomic.Int64 // see Unclaimed
-	heard  atomic.Int64 // of a Subscriber: when it read last, in ns since 1970
-	held   atomic.Int64 // with PushWaits: odd while OnPush runs, and counting
+	calls     sync.Pool
+	spareCall atomic.Pointer[call]
+	taken     atomic.Int64 // bytes of the stream that a writer has taken
+	pushes    atomic.Int64
+	id        int64        // the server's number of the connection; set by the handshake
+	popped    atomic.Int64 // see Unclaimed
+	heard     atomic.Int64 // of a Subscriber: when it read last, in ns since 1970
+	held      atomic.Int64 // with PushWaits: odd while OnPush runs, and counting
 
 	mu       sync.Mutex
 	changed  sync.Cond // writing or leading became false
@@ -233,9 +234,9 @@ func (c *Conn) do(ctx context.Context, r *command.Request, awaits *confirmations
 	if err := c.run(ctx, k); err != nil {
 		return command.Reply{}, c.error(r, "read", command.Maybe, err)
 	}
-	k.blame(ctx)
-	if err := k.err; err != nil {
-		err = c.error(r, k.phase, k.outcome, err)
+	if k.err != nil {
+		k.blame(ctx)
+		err := c.error(r, k.phase, k.outcome, k.err)
 		k.Release()
 		return command.Reply{}, err
 	}
@@ -297,6 +298,9 @@ func (c *Conn) run(ctx context.Context, k *call) error {
 	}
 	if !c.leading && k.state.Load() != done {
 		c.leading = true
+		if c.head == len(c.inflight) {
+			c.claim() // while mu is held anyway
+		}
 		c.watch.lead(c, ctx)
 		c.mu.Unlock()
 		return c.lead(ctx, k)

@@ -2028,1515 +2028,1818 @@ type PipelineCommands struct{ q *queue }
 
 // Append queues [command.Append].
 func (c PipelineCommands) Append(key, value string) Future[int64] {
-	return Queue(c.q, command.Append(key, value))
+	cmd := command.Append(key, value)
+	return enqueue(c.q, &cmd)
 }
 
 // Decr queues [command.Decr].
 func (c PipelineCommands) Decr(key string) Future[int64] {
-	return Queue(c.q, command.Decr(key))
+	cmd := command.Decr(key)
+	return enqueue(c.q, &cmd)
 }
 
 // DecrBy queues [command.DecrBy].
 func (c PipelineCommands) DecrBy(key string, n int64) Future[int64] {
-	return Queue(c.q, command.DecrBy(key, n))
+	cmd := command.DecrBy(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // DelEx queues [command.DelEx].
 func (c PipelineCommands) DelEx(key string, opt command.DelExOption) Future[bool] {
-	return Queue(c.q, command.DelEx(key, opt))
+	cmd := command.DelEx(key, opt)
+	return enqueue(c.q, &cmd)
 }
 
 // DelIfEq queues [command.DelIfEq].
 func (c PipelineCommands) DelIfEq(key, value string) Future[bool] {
-	return Queue(c.q, command.DelIfEq(key, value))
+	cmd := command.DelIfEq(key, value)
+	return enqueue(c.q, &cmd)
 }
 
 // Digest queues [command.Digest].
 func (c PipelineCommands) Digest(key string) Future[string] {
-	return Queue(c.q, command.Digest(key))
+	cmd := command.Digest(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Get queues [command.Get].
 func (c PipelineCommands) Get(key string) Future[string] {
-	return Queue(c.q, command.Get(key))
+	cmd := command.Get(key)
+	return enqueue(c.q, &cmd)
 }
 
 // GetBytes queues [command.GetBytes].
 func (c PipelineCommands) GetBytes(key string) Future[[]byte] {
-	return Queue(c.q, command.GetBytes(key))
+	cmd := command.GetBytes(key)
+	return enqueue(c.q, &cmd)
 }
 
 // GetDel queues [command.GetDel].
 func (c PipelineCommands) GetDel(key string) Future[string] {
-	return Queue(c.q, command.GetDel(key))
+	cmd := command.GetDel(key)
+	return enqueue(c.q, &cmd)
 }
 
 // GetDelBytes queues [command.GetDelBytes].
 func (c PipelineCommands) GetDelBytes(key string) Future[[]byte] {
-	return Queue(c.q, command.GetDelBytes(key))
+	cmd := command.GetDelBytes(key)
+	return enqueue(c.q, &cmd)
 }
 
 // GetEx queues [command.GetEx].
 func (c PipelineCommands) GetEx(key string, opts ...command.GetExOption) Future[string] {
-	return Queue(c.q, command.GetEx(key, opts...))
+	cmd := command.GetEx(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GetExBytes queues [command.GetExBytes].
 func (c PipelineCommands) GetExBytes(key string, opts ...command.GetExOption) Future[[]byte] {
-	return Queue(c.q, command.GetExBytes(key, opts...))
+	cmd := command.GetExBytes(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GetRange queues [command.GetRange].
 func (c PipelineCommands) GetRange(key string, start, stop int64) Future[string] {
-	return Queue(c.q, command.GetRange(key, start, stop))
+	cmd := command.GetRange(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // Incr queues [command.Incr].
 func (c PipelineCommands) Incr(key string) Future[int64] {
-	return Queue(c.q, command.Incr(key))
+	cmd := command.Incr(key)
+	return enqueue(c.q, &cmd)
 }
 
 // IncrBy queues [command.IncrBy].
 func (c PipelineCommands) IncrBy(key string, n int64) Future[int64] {
-	return Queue(c.q, command.IncrBy(key, n))
+	cmd := command.IncrBy(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // IncrByFloat queues [command.IncrByFloat].
 func (c PipelineCommands) IncrByFloat(key string, x float64) Future[float64] {
-	return Queue(c.q, command.IncrByFloat(key, x))
+	cmd := command.IncrByFloat(key, x)
+	return enqueue(c.q, &cmd)
 }
 
 // LCS queues [command.LCS].
 func (c PipelineCommands) LCS(key1, key2 string) Future[string] {
-	return Queue(c.q, command.LCS(key1, key2))
+	cmd := command.LCS(key1, key2)
+	return enqueue(c.q, &cmd)
 }
 
 // LCSLen queues [command.LCSLen].
 func (c PipelineCommands) LCSLen(key1, key2 string) Future[int64] {
-	return Queue(c.q, command.LCSLen(key1, key2))
+	cmd := command.LCSLen(key1, key2)
+	return enqueue(c.q, &cmd)
 }
 
 // LCSMatches queues [command.LCSMatches].
 func (c PipelineCommands) LCSMatches(key1, key2 string, opts ...command.LCSOption) Future[command.Common] {
-	return Queue(c.q, command.LCSMatches(key1, key2, opts...))
+	cmd := command.LCSMatches(key1, key2, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // MGet queues [command.MGet].
 func (c PipelineCommands) MGet(keys ...string) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.MGet(keys...))
+	cmd := command.MGet(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // MSet queues [command.MSet].
 func (c PipelineCommands) MSet(pairs ...command.Pair) Future[command.Void] {
-	return Queue(c.q, command.MSet(pairs...))
+	cmd := command.MSet(pairs...)
+	return enqueue(c.q, &cmd)
 }
 
 // MSetEx queues [command.MSetEx].
 func (c PipelineCommands) MSetEx(pairs []command.Pair, opts ...command.MSetExOption) Future[bool] {
-	return Queue(c.q, command.MSetEx(pairs, opts...))
+	cmd := command.MSetEx(pairs, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // MSetNX queues [command.MSetNX].
 func (c PipelineCommands) MSetNX(pairs ...command.Pair) Future[bool] {
-	return Queue(c.q, command.MSetNX(pairs...))
+	cmd := command.MSetNX(pairs...)
+	return enqueue(c.q, &cmd)
 }
 
 // Set queues [command.Set].
 func (c PipelineCommands) Set(key, value string, opts ...command.SetOption) Future[command.Void] {
-	return Queue(c.q, command.Set(key, value, opts...))
+	cmd := command.Set(key, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SetBytes queues [command.SetBytes].
 func (c PipelineCommands) SetBytes(key string, value []byte, opts ...command.SetOption) Future[command.Void] {
-	return Queue(c.q, command.SetBytes(key, value, opts...))
+	cmd := command.SetBytes(key, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SetGet queues [command.SetGet].
 func (c PipelineCommands) SetGet(key, value string, opts ...command.SetOption) Future[string] {
-	return Queue(c.q, command.SetGet(key, value, opts...))
+	cmd := command.SetGet(key, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SetGetBytes queues [command.SetGetBytes].
 func (c PipelineCommands) SetGetBytes(key string, value []byte, opts ...command.SetOption) Future[[]byte] {
-	return Queue(c.q, command.SetGetBytes(key, value, opts...))
+	cmd := command.SetGetBytes(key, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SetNX queues [command.SetNX].
 func (c PipelineCommands) SetNX(key, value string) Future[bool] {
-	return Queue(c.q, command.SetNX(key, value))
+	cmd := command.SetNX(key, value)
+	return enqueue(c.q, &cmd)
 }
 
 // SetRange queues [command.SetRange].
 func (c PipelineCommands) SetRange(key string, offset int64, value string) Future[int64] {
-	return Queue(c.q, command.SetRange(key, offset, value))
+	cmd := command.SetRange(key, offset, value)
+	return enqueue(c.q, &cmd)
 }
 
 // StrLen queues [command.StrLen].
 func (c PipelineCommands) StrLen(key string) Future[int64] {
-	return Queue(c.q, command.StrLen(key))
+	cmd := command.StrLen(key)
+	return enqueue(c.q, &cmd)
 }
 
 // BitCount queues [command.BitCount].
 func (c PipelineCommands) BitCount(key string) Future[int64] {
-	return Queue(c.q, command.BitCount(key))
+	cmd := command.BitCount(key)
+	return enqueue(c.q, &cmd)
 }
 
 // BitCountRange queues [command.BitCountRange].
 func (c PipelineCommands) BitCountRange(key string, start, end int64, opts ...command.BitRangeOption) Future[int64] {
-	return Queue(c.q, command.BitCountRange(key, start, end, opts...))
+	cmd := command.BitCountRange(key, start, end, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // BitField queues [command.BitField].
 func (c PipelineCommands) BitField(key string, ops ...command.BitFieldOp) Future[[]command.Optional[int64]] {
-	return Queue(c.q, command.BitField(key, ops...))
+	cmd := command.BitField(key, ops...)
+	return enqueue(c.q, &cmd)
 }
 
 // BitFieldRO queues [command.BitFieldRO].
 func (c PipelineCommands) BitFieldRO(key string, gets ...command.BitFieldGet) Future[[]int64] {
-	return Queue(c.q, command.BitFieldRO(key, gets...))
+	cmd := command.BitFieldRO(key, gets...)
+	return enqueue(c.q, &cmd)
 }
 
 // BitOp queues [command.BitOp].
 func (c PipelineCommands) BitOp(operation command.BitOperation, dest string, sources ...string) Future[int64] {
-	return Queue(c.q, command.BitOp(operation, dest, sources...))
+	cmd := command.BitOp(operation, dest, sources...)
+	return enqueue(c.q, &cmd)
 }
 
 // BitPos queues [command.BitPos].
 func (c PipelineCommands) BitPos(key string, bit bool) Future[int64] {
-	return Queue(c.q, command.BitPos(key, bit))
+	cmd := command.BitPos(key, bit)
+	return enqueue(c.q, &cmd)
 }
 
 // BitPosRange queues [command.BitPosRange].
 func (c PipelineCommands) BitPosRange(key string, bit bool, start, end int64, opts ...command.BitRangeOption) Future[int64] {
-	return Queue(c.q, command.BitPosRange(key, bit, start, end, opts...))
+	cmd := command.BitPosRange(key, bit, start, end, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GetBit queues [command.GetBit].
 func (c PipelineCommands) GetBit(key string, offset int64) Future[bool] {
-	return Queue(c.q, command.GetBit(key, offset))
+	cmd := command.GetBit(key, offset)
+	return enqueue(c.q, &cmd)
 }
 
 // SetBit queues [command.SetBit].
 func (c PipelineCommands) SetBit(key string, offset int64, bit bool) Future[bool] {
-	return Queue(c.q, command.SetBit(key, offset, bit))
+	cmd := command.SetBit(key, offset, bit)
+	return enqueue(c.q, &cmd)
 }
 
 // PFAdd queues [command.PFAdd].
 func (c PipelineCommands) PFAdd(key string, elements ...string) Future[bool] {
-	return Queue(c.q, command.PFAdd(key, elements...))
+	cmd := command.PFAdd(key, elements...)
+	return enqueue(c.q, &cmd)
 }
 
 // PFCount queues [command.PFCount].
 func (c PipelineCommands) PFCount(keys ...string) Future[int64] {
-	return Queue(c.q, command.PFCount(keys...))
+	cmd := command.PFCount(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // PFMerge queues [command.PFMerge].
 func (c PipelineCommands) PFMerge(dest string, sources ...string) Future[command.Void] {
-	return Queue(c.q, command.PFMerge(dest, sources...))
+	cmd := command.PFMerge(dest, sources...)
+	return enqueue(c.q, &cmd)
 }
 
 // Copy queues [command.Copy].
 func (c PipelineCommands) Copy(source, dest string, opts ...command.CopyOption) Future[bool] {
-	return Queue(c.q, command.Copy(source, dest, opts...))
+	cmd := command.Copy(source, dest, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Del queues [command.Del].
 func (c PipelineCommands) Del(keys ...string) Future[int64] {
-	return Queue(c.q, command.Del(keys...))
+	cmd := command.Del(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // Dump queues [command.Dump].
 func (c PipelineCommands) Dump(key string) Future[string] {
-	return Queue(c.q, command.Dump(key))
+	cmd := command.Dump(key)
+	return enqueue(c.q, &cmd)
 }
 
 // DumpBytes queues [command.DumpBytes].
 func (c PipelineCommands) DumpBytes(key string) Future[[]byte] {
-	return Queue(c.q, command.DumpBytes(key))
+	cmd := command.DumpBytes(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Exists queues [command.Exists].
 func (c PipelineCommands) Exists(keys ...string) Future[int64] {
-	return Queue(c.q, command.Exists(keys...))
+	cmd := command.Exists(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // Expire queues [command.Expire].
 func (c PipelineCommands) Expire(key string, ttl time.Duration, opts ...command.ExpireOption) Future[bool] {
-	return Queue(c.q, command.Expire(key, ttl, opts...))
+	cmd := command.Expire(key, ttl, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ExpireAt queues [command.ExpireAt].
 func (c PipelineCommands) ExpireAt(key string, at time.Time, opts ...command.ExpireOption) Future[bool] {
-	return Queue(c.q, command.ExpireAt(key, at, opts...))
+	cmd := command.ExpireAt(key, at, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ExpireTime queues [command.ExpireTime].
 func (c PipelineCommands) ExpireTime(key string) Future[command.Deadline] {
-	return Queue(c.q, command.ExpireTime(key))
+	cmd := command.ExpireTime(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Keys queues [command.Keys].
 func (c PipelineCommands) Keys(pattern string) Future[[]string] {
-	return Queue(c.q, command.Keys(pattern))
+	cmd := command.Keys(pattern)
+	return enqueue(c.q, &cmd)
 }
 
 // Move queues [command.Move].
 func (c PipelineCommands) Move(key string, db int64) Future[bool] {
-	return Queue(c.q, command.Move(key, db))
+	cmd := command.Move(key, db)
+	return enqueue(c.q, &cmd)
 }
 
 // ObjectEncoding queues [command.ObjectEncoding].
 func (c PipelineCommands) ObjectEncoding(key string) Future[string] {
-	return Queue(c.q, command.ObjectEncoding(key))
+	cmd := command.ObjectEncoding(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ObjectFreq queues [command.ObjectFreq].
 func (c PipelineCommands) ObjectFreq(key string) Future[int64] {
-	return Queue(c.q, command.ObjectFreq(key))
+	cmd := command.ObjectFreq(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ObjectIdleTime queues [command.ObjectIdleTime].
 func (c PipelineCommands) ObjectIdleTime(key string) Future[int64] {
-	return Queue(c.q, command.ObjectIdleTime(key))
+	cmd := command.ObjectIdleTime(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ObjectRefCount queues [command.ObjectRefCount].
 func (c PipelineCommands) ObjectRefCount(key string) Future[int64] {
-	return Queue(c.q, command.ObjectRefCount(key))
+	cmd := command.ObjectRefCount(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Persist queues [command.Persist].
 func (c PipelineCommands) Persist(key string) Future[bool] {
-	return Queue(c.q, command.Persist(key))
+	cmd := command.Persist(key)
+	return enqueue(c.q, &cmd)
 }
 
 // PExpireTime queues [command.PExpireTime].
 func (c PipelineCommands) PExpireTime(key string) Future[command.Deadline] {
-	return Queue(c.q, command.PExpireTime(key))
+	cmd := command.PExpireTime(key)
+	return enqueue(c.q, &cmd)
 }
 
 // PTTL queues [command.PTTL].
 func (c PipelineCommands) PTTL(key string) Future[command.Lifetime] {
-	return Queue(c.q, command.PTTL(key))
+	cmd := command.PTTL(key)
+	return enqueue(c.q, &cmd)
 }
 
 // RandomKey queues [command.RandomKey].
 func (c PipelineCommands) RandomKey() Future[string] {
-	return Queue(c.q, command.RandomKey())
+	cmd := command.RandomKey()
+	return enqueue(c.q, &cmd)
 }
 
 // Rename queues [command.Rename].
 func (c PipelineCommands) Rename(key, to string) Future[command.Void] {
-	return Queue(c.q, command.Rename(key, to))
+	cmd := command.Rename(key, to)
+	return enqueue(c.q, &cmd)
 }
 
 // RenameNX queues [command.RenameNX].
 func (c PipelineCommands) RenameNX(key, to string) Future[bool] {
-	return Queue(c.q, command.RenameNX(key, to))
+	cmd := command.RenameNX(key, to)
+	return enqueue(c.q, &cmd)
 }
 
 // Restore queues [command.Restore].
 func (c PipelineCommands) Restore(key string, ttl time.Duration, value string, opts ...command.RestoreOption) Future[command.Void] {
-	return Queue(c.q, command.Restore(key, ttl, value, opts...))
+	cmd := command.Restore(key, ttl, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // RestoreBytes queues [command.RestoreBytes].
 func (c PipelineCommands) RestoreBytes(key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) Future[command.Void] {
-	return Queue(c.q, command.RestoreBytes(key, ttl, value, opts...))
+	cmd := command.RestoreBytes(key, ttl, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Scan queues [command.Scan].
 func (c PipelineCommands) Scan(cursor uint64, opts ...command.ScanOption) Future[command.ScanResult] {
-	return Queue(c.q, command.Scan(cursor, opts...))
+	cmd := command.Scan(cursor, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Sort queues [command.Sort].
 func (c PipelineCommands) Sort(key string, opts ...command.SortOption) Future[[]string] {
-	return Queue(c.q, command.Sort(key, opts...))
+	cmd := command.Sort(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SortGet queues [command.SortGet].
 func (c PipelineCommands) SortGet(key string, patterns []string, opts ...command.SortOption) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.SortGet(key, patterns, opts...))
+	cmd := command.SortGet(key, patterns, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SortStore queues [command.SortStore].
 func (c PipelineCommands) SortStore(key, dest string, opts ...command.SortOption) Future[int64] {
-	return Queue(c.q, command.SortStore(key, dest, opts...))
+	cmd := command.SortStore(key, dest, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SortRO queues [command.SortRO].
 func (c PipelineCommands) SortRO(key string, opts ...command.SortOption) Future[[]string] {
-	return Queue(c.q, command.SortRO(key, opts...))
+	cmd := command.SortRO(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SortGetRO queues [command.SortGetRO].
 func (c PipelineCommands) SortGetRO(key string, patterns []string, opts ...command.SortOption) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.SortGetRO(key, patterns, opts...))
+	cmd := command.SortGetRO(key, patterns, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Touch queues [command.Touch].
 func (c PipelineCommands) Touch(keys ...string) Future[int64] {
-	return Queue(c.q, command.Touch(keys...))
+	cmd := command.Touch(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // TTL queues [command.TTL].
 func (c PipelineCommands) TTL(key string) Future[command.Lifetime] {
-	return Queue(c.q, command.TTL(key))
+	cmd := command.TTL(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Type queues [command.Type].
 func (c PipelineCommands) Type(key string) Future[string] {
-	return Queue(c.q, command.Type(key))
+	cmd := command.Type(key)
+	return enqueue(c.q, &cmd)
 }
 
 // Unlink queues [command.Unlink].
 func (c PipelineCommands) Unlink(keys ...string) Future[int64] {
-	return Queue(c.q, command.Unlink(keys...))
+	cmd := command.Unlink(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // HDel queues [command.HDel].
 func (c PipelineCommands) HDel(key string, fields ...string) Future[int64] {
-	return Queue(c.q, command.HDel(key, fields...))
+	cmd := command.HDel(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HExists queues [command.HExists].
 func (c PipelineCommands) HExists(key, field string) Future[bool] {
-	return Queue(c.q, command.HExists(key, field))
+	cmd := command.HExists(key, field)
+	return enqueue(c.q, &cmd)
 }
 
 // HExpire queues [command.HExpire].
 func (c PipelineCommands) HExpire(key string, ttl time.Duration, fields []string, opts ...command.HExpireOption) Future[[]command.FieldExpiry] {
-	return Queue(c.q, command.HExpire(key, ttl, fields, opts...))
+	cmd := command.HExpire(key, ttl, fields, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HExpireAt queues [command.HExpireAt].
 func (c PipelineCommands) HExpireAt(key string, at time.Time, fields []string, opts ...command.HExpireOption) Future[[]command.FieldExpiry] {
-	return Queue(c.q, command.HExpireAt(key, at, fields, opts...))
+	cmd := command.HExpireAt(key, at, fields, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HExpireTime queues [command.HExpireTime].
 func (c PipelineCommands) HExpireTime(key string, fields ...string) Future[[]command.Optional[command.Deadline]] {
-	return Queue(c.q, command.HExpireTime(key, fields...))
+	cmd := command.HExpireTime(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HGet queues [command.HGet].
 func (c PipelineCommands) HGet(key, field string) Future[string] {
-	return Queue(c.q, command.HGet(key, field))
+	cmd := command.HGet(key, field)
+	return enqueue(c.q, &cmd)
 }
 
 // HGetBytes queues [command.HGetBytes].
 func (c PipelineCommands) HGetBytes(key, field string) Future[[]byte] {
-	return Queue(c.q, command.HGetBytes(key, field))
+	cmd := command.HGetBytes(key, field)
+	return enqueue(c.q, &cmd)
 }
 
 // HGetAll queues [command.HGetAll].
 func (c PipelineCommands) HGetAll(key string) Future[map[string]string] {
-	return Queue(c.q, command.HGetAll(key))
+	cmd := command.HGetAll(key)
+	return enqueue(c.q, &cmd)
 }
 
 // HGetDel queues [command.HGetDel].
 func (c PipelineCommands) HGetDel(key string, fields ...string) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.HGetDel(key, fields...))
+	cmd := command.HGetDel(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HGetEx queues [command.HGetEx].
 func (c PipelineCommands) HGetEx(key string, fields []string, opts ...command.GetExOption) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.HGetEx(key, fields, opts...))
+	cmd := command.HGetEx(key, fields, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HIncrBy queues [command.HIncrBy].
 func (c PipelineCommands) HIncrBy(key, field string, n int64) Future[int64] {
-	return Queue(c.q, command.HIncrBy(key, field, n))
+	cmd := command.HIncrBy(key, field, n)
+	return enqueue(c.q, &cmd)
 }
 
 // HIncrByFloat queues [command.HIncrByFloat].
 func (c PipelineCommands) HIncrByFloat(key, field string, x float64) Future[float64] {
-	return Queue(c.q, command.HIncrByFloat(key, field, x))
+	cmd := command.HIncrByFloat(key, field, x)
+	return enqueue(c.q, &cmd)
 }
 
 // HKeys queues [command.HKeys].
 func (c PipelineCommands) HKeys(key string) Future[[]string] {
-	return Queue(c.q, command.HKeys(key))
+	cmd := command.HKeys(key)
+	return enqueue(c.q, &cmd)
 }
 
 // HLen queues [command.HLen].
 func (c PipelineCommands) HLen(key string) Future[int64] {
-	return Queue(c.q, command.HLen(key))
+	cmd := command.HLen(key)
+	return enqueue(c.q, &cmd)
 }
 
 // HMGet queues [command.HMGet].
 func (c PipelineCommands) HMGet(key string, fields ...string) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.HMGet(key, fields...))
+	cmd := command.HMGet(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HPersist queues [command.HPersist].
 func (c PipelineCommands) HPersist(key string, fields ...string) Future[[]command.Optional[bool]] {
-	return Queue(c.q, command.HPersist(key, fields...))
+	cmd := command.HPersist(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HPExpireTime queues [command.HPExpireTime].
 func (c PipelineCommands) HPExpireTime(key string, fields ...string) Future[[]command.Optional[command.Deadline]] {
-	return Queue(c.q, command.HPExpireTime(key, fields...))
+	cmd := command.HPExpireTime(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HPTTL queues [command.HPTTL].
 func (c PipelineCommands) HPTTL(key string, fields ...string) Future[[]command.Optional[command.Lifetime]] {
-	return Queue(c.q, command.HPTTL(key, fields...))
+	cmd := command.HPTTL(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HRandField queues [command.HRandField].
 func (c PipelineCommands) HRandField(key string) Future[string] {
-	return Queue(c.q, command.HRandField(key))
+	cmd := command.HRandField(key)
+	return enqueue(c.q, &cmd)
 }
 
 // HRandFieldCount queues [command.HRandFieldCount].
 func (c PipelineCommands) HRandFieldCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.HRandFieldCount(key, n))
+	cmd := command.HRandFieldCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // HRandFieldWithValues queues [command.HRandFieldWithValues].
 func (c PipelineCommands) HRandFieldWithValues(key string, n int64) Future[[]command.Pair] {
-	return Queue(c.q, command.HRandFieldWithValues(key, n))
+	cmd := command.HRandFieldWithValues(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // HScan queues [command.HScan].
 func (c PipelineCommands) HScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.HScanResult] {
-	return Queue(c.q, command.HScan(key, cursor, opts...))
+	cmd := command.HScan(key, cursor, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HScanFields queues [command.HScanFields].
 func (c PipelineCommands) HScanFields(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ScanResult] {
-	return Queue(c.q, command.HScanFields(key, cursor, opts...))
+	cmd := command.HScanFields(key, cursor, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HSet queues [command.HSet].
 func (c PipelineCommands) HSet(key string, fields ...command.Pair) Future[int64] {
-	return Queue(c.q, command.HSet(key, fields...))
+	cmd := command.HSet(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HSetEx queues [command.HSetEx].
 func (c PipelineCommands) HSetEx(key string, fields []command.Pair, opts ...command.HSetExOption) Future[bool] {
-	return Queue(c.q, command.HSetEx(key, fields, opts...))
+	cmd := command.HSetEx(key, fields, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // HSetNX queues [command.HSetNX].
 func (c PipelineCommands) HSetNX(key, field, value string) Future[bool] {
-	return Queue(c.q, command.HSetNX(key, field, value))
+	cmd := command.HSetNX(key, field, value)
+	return enqueue(c.q, &cmd)
 }
 
 // HStrLen queues [command.HStrLen].
 func (c PipelineCommands) HStrLen(key, field string) Future[int64] {
-	return Queue(c.q, command.HStrLen(key, field))
+	cmd := command.HStrLen(key, field)
+	return enqueue(c.q, &cmd)
 }
 
 // HTTL queues [command.HTTL].
 func (c PipelineCommands) HTTL(key string, fields ...string) Future[[]command.Optional[command.Lifetime]] {
-	return Queue(c.q, command.HTTL(key, fields...))
+	cmd := command.HTTL(key, fields...)
+	return enqueue(c.q, &cmd)
 }
 
 // HVals queues [command.HVals].
 func (c PipelineCommands) HVals(key string) Future[[]string] {
-	return Queue(c.q, command.HVals(key))
+	cmd := command.HVals(key)
+	return enqueue(c.q, &cmd)
 }
 
 // LIndex queues [command.LIndex].
 func (c PipelineCommands) LIndex(key string, index int64) Future[string] {
-	return Queue(c.q, command.LIndex(key, index))
+	cmd := command.LIndex(key, index)
+	return enqueue(c.q, &cmd)
 }
 
 // LInsert queues [command.LInsert].
 func (c PipelineCommands) LInsert(key string, place command.Place, pivot, value string) Future[int64] {
-	return Queue(c.q, command.LInsert(key, place, pivot, value))
+	cmd := command.LInsert(key, place, pivot, value)
+	return enqueue(c.q, &cmd)
 }
 
 // LLen queues [command.LLen].
 func (c PipelineCommands) LLen(key string) Future[int64] {
-	return Queue(c.q, command.LLen(key))
+	cmd := command.LLen(key)
+	return enqueue(c.q, &cmd)
 }
 
 // LMove queues [command.LMove].
 func (c PipelineCommands) LMove(source, dest string, from, to command.Side) Future[string] {
-	return Queue(c.q, command.LMove(source, dest, from, to))
+	cmd := command.LMove(source, dest, from, to)
+	return enqueue(c.q, &cmd)
 }
 
 // LMPop queues [command.LMPop].
 func (c PipelineCommands) LMPop(keys []string, side command.Side, opts ...command.PopOption) Future[command.Popped] {
-	return Queue(c.q, command.LMPop(keys, side, opts...))
+	cmd := command.LMPop(keys, side, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // LPop queues [command.LPop].
 func (c PipelineCommands) LPop(key string) Future[string] {
-	return Queue(c.q, command.LPop(key))
+	cmd := command.LPop(key)
+	return enqueue(c.q, &cmd)
 }
 
 // LPopBytes queues [command.LPopBytes].
 func (c PipelineCommands) LPopBytes(key string) Future[[]byte] {
-	return Queue(c.q, command.LPopBytes(key))
+	cmd := command.LPopBytes(key)
+	return enqueue(c.q, &cmd)
 }
 
 // LPopCount queues [command.LPopCount].
 func (c PipelineCommands) LPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.LPopCount(key, n))
+	cmd := command.LPopCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // LPos queues [command.LPos].
 func (c PipelineCommands) LPos(key, value string, opts ...command.LPosOption) Future[int64] {
-	return Queue(c.q, command.LPos(key, value, opts...))
+	cmd := command.LPos(key, value, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // LPosAll queues [command.LPosAll].
 func (c PipelineCommands) LPosAll(key, value string, n int64, opts ...command.LPosOption) Future[[]int64] {
-	return Queue(c.q, command.LPosAll(key, value, n, opts...))
+	cmd := command.LPosAll(key, value, n, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // LPush queues [command.LPush].
 func (c PipelineCommands) LPush(key string, values ...string) Future[int64] {
-	return Queue(c.q, command.LPush(key, values...))
+	cmd := command.LPush(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // LPushBytes queues [command.LPushBytes].
 func (c PipelineCommands) LPushBytes(key string, values ...[]byte) Future[int64] {
-	return Queue(c.q, command.LPushBytes(key, values...))
+	cmd := command.LPushBytes(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // LPushX queues [command.LPushX].
 func (c PipelineCommands) LPushX(key string, values ...string) Future[int64] {
-	return Queue(c.q, command.LPushX(key, values...))
+	cmd := command.LPushX(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // LRange queues [command.LRange].
 func (c PipelineCommands) LRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.q, command.LRange(key, start, stop))
+	cmd := command.LRange(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // LRangeBytes queues [command.LRangeBytes].
 func (c PipelineCommands) LRangeBytes(key string, start, stop int64) Future[[][]byte] {
-	return Queue(c.q, command.LRangeBytes(key, start, stop))
+	cmd := command.LRangeBytes(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // LRem queues [command.LRem].
 func (c PipelineCommands) LRem(key string, n int64, value string) Future[int64] {
-	return Queue(c.q, command.LRem(key, n, value))
+	cmd := command.LRem(key, n, value)
+	return enqueue(c.q, &cmd)
 }
 
 // LSet queues [command.LSet].
 func (c PipelineCommands) LSet(key string, index int64, value string) Future[command.Void] {
-	return Queue(c.q, command.LSet(key, index, value))
+	cmd := command.LSet(key, index, value)
+	return enqueue(c.q, &cmd)
 }
 
 // LTrim queues [command.LTrim].
 func (c PipelineCommands) LTrim(key string, start, stop int64) Future[command.Void] {
-	return Queue(c.q, command.LTrim(key, start, stop))
+	cmd := command.LTrim(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // RPop queues [command.RPop].
 func (c PipelineCommands) RPop(key string) Future[string] {
-	return Queue(c.q, command.RPop(key))
+	cmd := command.RPop(key)
+	return enqueue(c.q, &cmd)
 }
 
 // RPopBytes queues [command.RPopBytes].
 func (c PipelineCommands) RPopBytes(key string) Future[[]byte] {
-	return Queue(c.q, command.RPopBytes(key))
+	cmd := command.RPopBytes(key)
+	return enqueue(c.q, &cmd)
 }
 
 // RPopCount queues [command.RPopCount].
 func (c PipelineCommands) RPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.RPopCount(key, n))
+	cmd := command.RPopCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // RPush queues [command.RPush].
 func (c PipelineCommands) RPush(key string, values ...string) Future[int64] {
-	return Queue(c.q, command.RPush(key, values...))
+	cmd := command.RPush(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // RPushBytes queues [command.RPushBytes].
 func (c PipelineCommands) RPushBytes(key string, values ...[]byte) Future[int64] {
-	return Queue(c.q, command.RPushBytes(key, values...))
+	cmd := command.RPushBytes(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // RPushX queues [command.RPushX].
 func (c PipelineCommands) RPushX(key string, values ...string) Future[int64] {
-	return Queue(c.q, command.RPushX(key, values...))
+	cmd := command.RPushX(key, values...)
+	return enqueue(c.q, &cmd)
 }
 
 // SAdd queues [command.SAdd].
 func (c PipelineCommands) SAdd(key string, members ...string) Future[int64] {
-	return Queue(c.q, command.SAdd(key, members...))
+	cmd := command.SAdd(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // SCard queues [command.SCard].
 func (c PipelineCommands) SCard(key string) Future[int64] {
-	return Queue(c.q, command.SCard(key))
+	cmd := command.SCard(key)
+	return enqueue(c.q, &cmd)
 }
 
 // SDiff queues [command.SDiff].
 func (c PipelineCommands) SDiff(keys ...string) Future[[]string] {
-	return Queue(c.q, command.SDiff(keys...))
+	cmd := command.SDiff(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SDiffStore queues [command.SDiffStore].
 func (c PipelineCommands) SDiffStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.q, command.SDiffStore(dest, keys...))
+	cmd := command.SDiffStore(dest, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SInter queues [command.SInter].
 func (c PipelineCommands) SInter(keys ...string) Future[[]string] {
-	return Queue(c.q, command.SInter(keys...))
+	cmd := command.SInter(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SInterCard queues [command.SInterCard].
 func (c PipelineCommands) SInterCard(keys ...string) Future[int64] {
-	return Queue(c.q, command.SInterCard(keys...))
+	cmd := command.SInterCard(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SInterCardLimit queues [command.SInterCardLimit].
 func (c PipelineCommands) SInterCardLimit(limit int64, keys ...string) Future[int64] {
-	return Queue(c.q, command.SInterCardLimit(limit, keys...))
+	cmd := command.SInterCardLimit(limit, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SInterStore queues [command.SInterStore].
 func (c PipelineCommands) SInterStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.q, command.SInterStore(dest, keys...))
+	cmd := command.SInterStore(dest, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SIsMember queues [command.SIsMember].
 func (c PipelineCommands) SIsMember(key, member string) Future[bool] {
-	return Queue(c.q, command.SIsMember(key, member))
+	cmd := command.SIsMember(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // SMembers queues [command.SMembers].
 func (c PipelineCommands) SMembers(key string) Future[[]string] {
-	return Queue(c.q, command.SMembers(key))
+	cmd := command.SMembers(key)
+	return enqueue(c.q, &cmd)
 }
 
 // SMIsMember queues [command.SMIsMember].
 func (c PipelineCommands) SMIsMember(key string, members ...string) Future[[]bool] {
-	return Queue(c.q, command.SMIsMember(key, members...))
+	cmd := command.SMIsMember(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // SMove queues [command.SMove].
 func (c PipelineCommands) SMove(source, dest, member string) Future[bool] {
-	return Queue(c.q, command.SMove(source, dest, member))
+	cmd := command.SMove(source, dest, member)
+	return enqueue(c.q, &cmd)
 }
 
 // SPop queues [command.SPop].
 func (c PipelineCommands) SPop(key string) Future[string] {
-	return Queue(c.q, command.SPop(key))
+	cmd := command.SPop(key)
+	return enqueue(c.q, &cmd)
 }
 
 // SPopCount queues [command.SPopCount].
 func (c PipelineCommands) SPopCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.SPopCount(key, n))
+	cmd := command.SPopCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // SRandMember queues [command.SRandMember].
 func (c PipelineCommands) SRandMember(key string) Future[string] {
-	return Queue(c.q, command.SRandMember(key))
+	cmd := command.SRandMember(key)
+	return enqueue(c.q, &cmd)
 }
 
 // SRandMemberCount queues [command.SRandMemberCount].
 func (c PipelineCommands) SRandMemberCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.SRandMemberCount(key, n))
+	cmd := command.SRandMemberCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // SRem queues [command.SRem].
 func (c PipelineCommands) SRem(key string, members ...string) Future[int64] {
-	return Queue(c.q, command.SRem(key, members...))
+	cmd := command.SRem(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // SScan queues [command.SScan].
 func (c PipelineCommands) SScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ScanResult] {
-	return Queue(c.q, command.SScan(key, cursor, opts...))
+	cmd := command.SScan(key, cursor, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // SUnion queues [command.SUnion].
 func (c PipelineCommands) SUnion(keys ...string) Future[[]string] {
-	return Queue(c.q, command.SUnion(keys...))
+	cmd := command.SUnion(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // SUnionStore queues [command.SUnionStore].
 func (c PipelineCommands) SUnionStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.q, command.SUnionStore(dest, keys...))
+	cmd := command.SUnionStore(dest, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZAdd queues [command.ZAdd].
 func (c PipelineCommands) ZAdd(key string, members []command.Z, opts ...command.ZAddOption) Future[int64] {
-	return Queue(c.q, command.ZAdd(key, members, opts...))
+	cmd := command.ZAdd(key, members, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZAddIncr queues [command.ZAddIncr].
 func (c PipelineCommands) ZAddIncr(key string, increment float64, member string, opts ...command.ZAddIncrOption) Future[float64] {
-	return Queue(c.q, command.ZAddIncr(key, increment, member, opts...))
+	cmd := command.ZAddIncr(key, increment, member, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZCard queues [command.ZCard].
 func (c PipelineCommands) ZCard(key string) Future[int64] {
-	return Queue(c.q, command.ZCard(key))
+	cmd := command.ZCard(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ZCount queues [command.ZCount].
 func (c PipelineCommands) ZCount(key, min, max string) Future[int64] {
-	return Queue(c.q, command.ZCount(key, min, max))
+	cmd := command.ZCount(key, min, max)
+	return enqueue(c.q, &cmd)
 }
 
 // ZDiff queues [command.ZDiff].
 func (c PipelineCommands) ZDiff(keys ...string) Future[[]string] {
-	return Queue(c.q, command.ZDiff(keys...))
+	cmd := command.ZDiff(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZDiffWithScores queues [command.ZDiffWithScores].
 func (c PipelineCommands) ZDiffWithScores(keys ...string) Future[[]command.Z] {
-	return Queue(c.q, command.ZDiffWithScores(keys...))
+	cmd := command.ZDiffWithScores(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZDiffStore queues [command.ZDiffStore].
 func (c PipelineCommands) ZDiffStore(dest string, keys ...string) Future[int64] {
-	return Queue(c.q, command.ZDiffStore(dest, keys...))
+	cmd := command.ZDiffStore(dest, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZIncrBy queues [command.ZIncrBy].
 func (c PipelineCommands) ZIncrBy(key string, increment float64, member string) Future[float64] {
-	return Queue(c.q, command.ZIncrBy(key, increment, member))
+	cmd := command.ZIncrBy(key, increment, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZInter queues [command.ZInter].
 func (c PipelineCommands) ZInter(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
-	return Queue(c.q, command.ZInter(keys, opts...))
+	cmd := command.ZInter(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZInterWithScores queues [command.ZInterWithScores].
 func (c PipelineCommands) ZInterWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
-	return Queue(c.q, command.ZInterWithScores(keys, opts...))
+	cmd := command.ZInterWithScores(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZInterCard queues [command.ZInterCard].
 func (c PipelineCommands) ZInterCard(keys ...string) Future[int64] {
-	return Queue(c.q, command.ZInterCard(keys...))
+	cmd := command.ZInterCard(keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZInterCardLimit queues [command.ZInterCardLimit].
 func (c PipelineCommands) ZInterCardLimit(limit int64, keys ...string) Future[int64] {
-	return Queue(c.q, command.ZInterCardLimit(limit, keys...))
+	cmd := command.ZInterCardLimit(limit, keys...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZInterStore queues [command.ZInterStore].
 func (c PipelineCommands) ZInterStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
-	return Queue(c.q, command.ZInterStore(dest, keys, opts...))
+	cmd := command.ZInterStore(dest, keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZLexCount queues [command.ZLexCount].
 func (c PipelineCommands) ZLexCount(key, min, max string) Future[int64] {
-	return Queue(c.q, command.ZLexCount(key, min, max))
+	cmd := command.ZLexCount(key, min, max)
+	return enqueue(c.q, &cmd)
 }
 
 // ZMPopMin queues [command.ZMPopMin].
 func (c PipelineCommands) ZMPopMin(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
-	return Queue(c.q, command.ZMPopMin(keys, opts...))
+	cmd := command.ZMPopMin(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZMPopMax queues [command.ZMPopMax].
 func (c PipelineCommands) ZMPopMax(keys []string, opts ...command.PopOption) Future[command.PoppedZ] {
-	return Queue(c.q, command.ZMPopMax(keys, opts...))
+	cmd := command.ZMPopMax(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZMScore queues [command.ZMScore].
 func (c PipelineCommands) ZMScore(key string, members ...string) Future[[]command.Optional[float64]] {
-	return Queue(c.q, command.ZMScore(key, members...))
+	cmd := command.ZMScore(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZPopMax queues [command.ZPopMax].
 func (c PipelineCommands) ZPopMax(key string) Future[command.Z] {
-	return Queue(c.q, command.ZPopMax(key))
+	cmd := command.ZPopMax(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ZPopMaxCount queues [command.ZPopMaxCount].
 func (c PipelineCommands) ZPopMaxCount(key string, n int64) Future[[]command.Z] {
-	return Queue(c.q, command.ZPopMaxCount(key, n))
+	cmd := command.ZPopMaxCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // ZPopMin queues [command.ZPopMin].
 func (c PipelineCommands) ZPopMin(key string) Future[command.Z] {
-	return Queue(c.q, command.ZPopMin(key))
+	cmd := command.ZPopMin(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ZPopMinCount queues [command.ZPopMinCount].
 func (c PipelineCommands) ZPopMinCount(key string, n int64) Future[[]command.Z] {
-	return Queue(c.q, command.ZPopMinCount(key, n))
+	cmd := command.ZPopMinCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRandMember queues [command.ZRandMember].
 func (c PipelineCommands) ZRandMember(key string) Future[string] {
-	return Queue(c.q, command.ZRandMember(key))
+	cmd := command.ZRandMember(key)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRandMemberCount queues [command.ZRandMemberCount].
 func (c PipelineCommands) ZRandMemberCount(key string, n int64) Future[[]string] {
-	return Queue(c.q, command.ZRandMemberCount(key, n))
+	cmd := command.ZRandMemberCount(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRandMemberWithScores queues [command.ZRandMemberWithScores].
 func (c PipelineCommands) ZRandMemberWithScores(key string, n int64) Future[[]command.Z] {
-	return Queue(c.q, command.ZRandMemberWithScores(key, n))
+	cmd := command.ZRandMemberWithScores(key, n)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRange queues [command.ZRange].
 func (c PipelineCommands) ZRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.q, command.ZRange(key, start, stop))
+	cmd := command.ZRange(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeWithScores queues [command.ZRangeWithScores].
 func (c PipelineCommands) ZRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
-	return Queue(c.q, command.ZRangeWithScores(key, start, stop))
+	cmd := command.ZRangeWithScores(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRange queues [command.ZRevRange].
 func (c PipelineCommands) ZRevRange(key string, start, stop int64) Future[[]string] {
-	return Queue(c.q, command.ZRevRange(key, start, stop))
+	cmd := command.ZRevRange(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeWithScores queues [command.ZRevRangeWithScores].
 func (c PipelineCommands) ZRevRangeWithScores(key string, start, stop int64) Future[[]command.Z] {
-	return Queue(c.q, command.ZRevRangeWithScores(key, start, stop))
+	cmd := command.ZRevRangeWithScores(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeByScore queues [command.ZRangeByScore].
 func (c PipelineCommands) ZRangeByScore(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.q, command.ZRangeByScore(key, min, max, opts...))
+	cmd := command.ZRangeByScore(key, min, max, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeByScoreWithScores queues [command.ZRangeByScoreWithScores].
 func (c PipelineCommands) ZRangeByScoreWithScores(key, min, max string, opts ...command.ZLimitOption) Future[[]command.Z] {
-	return Queue(c.q, command.ZRangeByScoreWithScores(key, min, max, opts...))
+	cmd := command.ZRangeByScoreWithScores(key, min, max, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeByScore queues [command.ZRevRangeByScore].
 func (c PipelineCommands) ZRevRangeByScore(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.q, command.ZRevRangeByScore(key, max, min, opts...))
+	cmd := command.ZRevRangeByScore(key, max, min, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeByScoreWithScores queues [command.ZRevRangeByScoreWithScores].
 func (c PipelineCommands) ZRevRangeByScoreWithScores(key, max, min string, opts ...command.ZLimitOption) Future[[]command.Z] {
-	return Queue(c.q, command.ZRevRangeByScoreWithScores(key, max, min, opts...))
+	cmd := command.ZRevRangeByScoreWithScores(key, max, min, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeByLex queues [command.ZRangeByLex].
 func (c PipelineCommands) ZRangeByLex(key, min, max string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.q, command.ZRangeByLex(key, min, max, opts...))
+	cmd := command.ZRangeByLex(key, min, max, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeByLex queues [command.ZRevRangeByLex].
 func (c PipelineCommands) ZRevRangeByLex(key, max, min string, opts ...command.ZLimitOption) Future[[]string] {
-	return Queue(c.q, command.ZRevRangeByLex(key, max, min, opts...))
+	cmd := command.ZRevRangeByLex(key, max, min, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeStore queues [command.ZRangeStore].
 func (c PipelineCommands) ZRangeStore(dest, source string, start, stop int64) Future[int64] {
-	return Queue(c.q, command.ZRangeStore(dest, source, start, stop))
+	cmd := command.ZRangeStore(dest, source, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeStoreByScore queues [command.ZRangeStoreByScore].
 func (c PipelineCommands) ZRangeStoreByScore(dest, source, min, max string, opts ...command.ZLimitOption) Future[int64] {
-	return Queue(c.q, command.ZRangeStoreByScore(dest, source, min, max, opts...))
+	cmd := command.ZRangeStoreByScore(dest, source, min, max, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRangeStoreByLex queues [command.ZRangeStoreByLex].
 func (c PipelineCommands) ZRangeStoreByLex(dest, source, min, max string, opts ...command.ZLimitOption) Future[int64] {
-	return Queue(c.q, command.ZRangeStoreByLex(dest, source, min, max, opts...))
+	cmd := command.ZRangeStoreByLex(dest, source, min, max, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeStore queues [command.ZRevRangeStore].
 func (c PipelineCommands) ZRevRangeStore(dest, source string, start, stop int64) Future[int64] {
-	return Queue(c.q, command.ZRevRangeStore(dest, source, start, stop))
+	cmd := command.ZRevRangeStore(dest, source, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRangeStoreByScore queues [command.ZRevRangeStoreByScore].
 func (c PipelineCommands) ZRevRangeStoreByScore(dest, source, max, min string, opts ...command.ZLimitOption) Future[int64] {
-	return Queue(c.q, command.ZRevRangeStoreByScore(dest, source, max, min, opts...))
+	cmd := command.ZRevRangeStoreByScore(dest, source, max, min, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRank queues [command.ZRank].
 func (c PipelineCommands) ZRank(key, member string) Future[int64] {
-	return Queue(c.q, command.ZRank(key, member))
+	cmd := command.ZRank(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRankWithScore queues [command.ZRankWithScore].
 func (c PipelineCommands) ZRankWithScore(key, member string) Future[command.Rank] {
-	return Queue(c.q, command.ZRankWithScore(key, member))
+	cmd := command.ZRankWithScore(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRem queues [command.ZRem].
 func (c PipelineCommands) ZRem(key string, members ...string) Future[int64] {
-	return Queue(c.q, command.ZRem(key, members...))
+	cmd := command.ZRem(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRemRangeByLex queues [command.ZRemRangeByLex].
 func (c PipelineCommands) ZRemRangeByLex(key, min, max string) Future[int64] {
-	return Queue(c.q, command.ZRemRangeByLex(key, min, max))
+	cmd := command.ZRemRangeByLex(key, min, max)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRemRangeByRank queues [command.ZRemRangeByRank].
 func (c PipelineCommands) ZRemRangeByRank(key string, start, stop int64) Future[int64] {
-	return Queue(c.q, command.ZRemRangeByRank(key, start, stop))
+	cmd := command.ZRemRangeByRank(key, start, stop)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRemRangeByScore queues [command.ZRemRangeByScore].
 func (c PipelineCommands) ZRemRangeByScore(key, min, max string) Future[int64] {
-	return Queue(c.q, command.ZRemRangeByScore(key, min, max))
+	cmd := command.ZRemRangeByScore(key, min, max)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRank queues [command.ZRevRank].
 func (c PipelineCommands) ZRevRank(key, member string) Future[int64] {
-	return Queue(c.q, command.ZRevRank(key, member))
+	cmd := command.ZRevRank(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZRevRankWithScore queues [command.ZRevRankWithScore].
 func (c PipelineCommands) ZRevRankWithScore(key, member string) Future[command.Rank] {
-	return Queue(c.q, command.ZRevRankWithScore(key, member))
+	cmd := command.ZRevRankWithScore(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZScan queues [command.ZScan].
 func (c PipelineCommands) ZScan(key string, cursor uint64, opts ...command.ElementScanOption) Future[command.ZScanResult] {
-	return Queue(c.q, command.ZScan(key, cursor, opts...))
+	cmd := command.ZScan(key, cursor, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZScore queues [command.ZScore].
 func (c PipelineCommands) ZScore(key, member string) Future[float64] {
-	return Queue(c.q, command.ZScore(key, member))
+	cmd := command.ZScore(key, member)
+	return enqueue(c.q, &cmd)
 }
 
 // ZUnion queues [command.ZUnion].
 func (c PipelineCommands) ZUnion(keys []string, opts ...command.ZAggregateOption) Future[[]string] {
-	return Queue(c.q, command.ZUnion(keys, opts...))
+	cmd := command.ZUnion(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZUnionWithScores queues [command.ZUnionWithScores].
 func (c PipelineCommands) ZUnionWithScores(keys []string, opts ...command.ZAggregateOption) Future[[]command.Z] {
-	return Queue(c.q, command.ZUnionWithScores(keys, opts...))
+	cmd := command.ZUnionWithScores(keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ZUnionStore queues [command.ZUnionStore].
 func (c PipelineCommands) ZUnionStore(dest string, keys []string, opts ...command.ZAggregateOption) Future[int64] {
-	return Queue(c.q, command.ZUnionStore(dest, keys, opts...))
+	cmd := command.ZUnionStore(dest, keys, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoAdd queues [command.GeoAdd].
 func (c PipelineCommands) GeoAdd(key string, members []command.GeoMember, opts ...command.GeoAddOption) Future[int64] {
-	return Queue(c.q, command.GeoAdd(key, members, opts...))
+	cmd := command.GeoAdd(key, members, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoDist queues [command.GeoDist].
 func (c PipelineCommands) GeoDist(key, member1, member2 string, unit command.Unit) Future[float64] {
-	return Queue(c.q, command.GeoDist(key, member1, member2, unit))
+	cmd := command.GeoDist(key, member1, member2, unit)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoHash queues [command.GeoHash].
 func (c PipelineCommands) GeoHash(key string, members ...string) Future[[]command.Optional[string]] {
-	return Queue(c.q, command.GeoHash(key, members...))
+	cmd := command.GeoHash(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoPos queues [command.GeoPos].
 func (c PipelineCommands) GeoPos(key string, members ...string) Future[[]command.Optional[command.Position]] {
-	return Queue(c.q, command.GeoPos(key, members...))
+	cmd := command.GeoPos(key, members...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoSearch queues [command.GeoSearch].
 func (c PipelineCommands) GeoSearch(key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[[]string] {
-	return Queue(c.q, command.GeoSearch(key, from, within, opts...))
+	cmd := command.GeoSearch(key, from, within, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoSearchFound queues [command.GeoSearchFound].
 func (c PipelineCommands) GeoSearchFound(key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[[]command.GeoFound] {
-	return Queue(c.q, command.GeoSearchFound(key, from, within, opts...))
+	cmd := command.GeoSearchFound(key, from, within, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoSearchStore queues [command.GeoSearchStore].
 func (c PipelineCommands) GeoSearchStore(dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[int64] {
-	return Queue(c.q, command.GeoSearchStore(dest, source, from, within, opts...))
+	cmd := command.GeoSearchStore(dest, source, from, within, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // GeoSearchStoreDist queues [command.GeoSearchStoreDist].
 func (c PipelineCommands) GeoSearchStoreDist(dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) Future[int64] {
-	return Queue(c.q, command.GeoSearchStoreDist(dest, source, from, within, opts...))
+	cmd := command.GeoSearchStoreDist(dest, source, from, within, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XAck queues [command.XAck].
 func (c PipelineCommands) XAck(key, group string, ids ...string) Future[int64] {
-	return Queue(c.q, command.XAck(key, group, ids...))
+	cmd := command.XAck(key, group, ids...)
+	return enqueue(c.q, &cmd)
 }
 
 // XAckDel queues [command.XAckDel].
 func (c PipelineCommands) XAckDel(key, group string, ids []string, opts ...command.XRefOption) Future[[]command.EntryRemoval] {
-	return Queue(c.q, command.XAckDel(key, group, ids, opts...))
+	cmd := command.XAckDel(key, group, ids, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XAdd queues [command.XAdd].
 func (c PipelineCommands) XAdd(key, id string, fields []command.Pair, opts ...command.XAddOption) Future[string] {
-	return Queue(c.q, command.XAdd(key, id, fields, opts...))
+	cmd := command.XAdd(key, id, fields, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XAutoClaim queues [command.XAutoClaim].
 func (c PipelineCommands) XAutoClaim(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.Claimed] {
-	return Queue(c.q, command.XAutoClaim(key, group, consumer, minIdle, start, opts...))
+	cmd := command.XAutoClaim(key, group, consumer, minIdle, start, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XAutoClaimJustID queues [command.XAutoClaimJustID].
 func (c PipelineCommands) XAutoClaimJustID(key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) Future[command.ClaimedIDs] {
-	return Queue(c.q, command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...))
+	cmd := command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XClaim queues [command.XClaim].
 func (c PipelineCommands) XClaim(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]command.Entry] {
-	return Queue(c.q, command.XClaim(key, group, consumer, minIdle, ids, opts...))
+	cmd := command.XClaim(key, group, consumer, minIdle, ids, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XClaimJustID queues [command.XClaimJustID].
 func (c PipelineCommands) XClaimJustID(key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) Future[[]string] {
-	return Queue(c.q, command.XClaimJustID(key, group, consumer, minIdle, ids, opts...))
+	cmd := command.XClaimJustID(key, group, consumer, minIdle, ids, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XDel queues [command.XDel].
 func (c PipelineCommands) XDel(key string, ids ...string) Future[int64] {
-	return Queue(c.q, command.XDel(key, ids...))
+	cmd := command.XDel(key, ids...)
+	return enqueue(c.q, &cmd)
 }
 
 // XDelEx queues [command.XDelEx].
 func (c PipelineCommands) XDelEx(key string, ids []string, opts ...command.XRefOption) Future[[]command.EntryRemoval] {
-	return Queue(c.q, command.XDelEx(key, ids, opts...))
+	cmd := command.XDelEx(key, ids, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XGroupCreate queues [command.XGroupCreate].
 func (c PipelineCommands) XGroupCreate(key, group, id string, opts ...command.XGroupOption) Future[command.Void] {
-	return Queue(c.q, command.XGroupCreate(key, group, id, opts...))
+	cmd := command.XGroupCreate(key, group, id, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XGroupCreateConsumer queues [command.XGroupCreateConsumer].
 func (c PipelineCommands) XGroupCreateConsumer(key, group, consumer string) Future[bool] {
-	return Queue(c.q, command.XGroupCreateConsumer(key, group, consumer))
+	cmd := command.XGroupCreateConsumer(key, group, consumer)
+	return enqueue(c.q, &cmd)
 }
 
 // XGroupDelConsumer queues [command.XGroupDelConsumer].
 func (c PipelineCommands) XGroupDelConsumer(key, group, consumer string) Future[int64] {
-	return Queue(c.q, command.XGroupDelConsumer(key, group, consumer))
+	cmd := command.XGroupDelConsumer(key, group, consumer)
+	return enqueue(c.q, &cmd)
 }
 
 // XGroupDestroy queues [command.XGroupDestroy].
 func (c PipelineCommands) XGroupDestroy(key, group string) Future[bool] {
-	return Queue(c.q, command.XGroupDestroy(key, group))
+	cmd := command.XGroupDestroy(key, group)
+	return enqueue(c.q, &cmd)
 }
 
 // XGroupSetID queues [command.XGroupSetID].
 func (c PipelineCommands) XGroupSetID(key, group, id string, opts ...command.XGroupSetIDOption) Future[command.Void] {
-	return Queue(c.q, command.XGroupSetID(key, group, id, opts...))
+	cmd := command.XGroupSetID(key, group, id, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XInfoConsumers queues [command.XInfoConsumers].
 func (c PipelineCommands) XInfoConsumers(key, group string) Future[[]command.ConsumerInfo] {
-	return Queue(c.q, command.XInfoConsumers(key, group))
+	cmd := command.XInfoConsumers(key, group)
+	return enqueue(c.q, &cmd)
 }
 
 // XInfoGroups queues [command.XInfoGroups].
 func (c PipelineCommands) XInfoGroups(key string) Future[[]command.GroupInfo] {
-	return Queue(c.q, command.XInfoGroups(key))
+	cmd := command.XInfoGroups(key)
+	return enqueue(c.q, &cmd)
 }
 
 // XInfoStream queues [command.XInfoStream].
 func (c PipelineCommands) XInfoStream(key string) Future[command.StreamInfo] {
-	return Queue(c.q, command.XInfoStream(key))
+	cmd := command.XInfoStream(key)
+	return enqueue(c.q, &cmd)
 }
 
 // XInfoStreamFull queues [command.XInfoStreamFull].
 func (c PipelineCommands) XInfoStreamFull(key string, opts ...command.CountOption) Future[resp3.Value] {
-	return Queue(c.q, command.XInfoStreamFull(key, opts...))
+	cmd := command.XInfoStreamFull(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XLen queues [command.XLen].
 func (c PipelineCommands) XLen(key string) Future[int64] {
-	return Queue(c.q, command.XLen(key))
+	cmd := command.XLen(key)
+	return enqueue(c.q, &cmd)
 }
 
 // XPending queues [command.XPending].
 func (c PipelineCommands) XPending(key, group string) Future[command.PendingSummary] {
-	return Queue(c.q, command.XPending(key, group))
+	cmd := command.XPending(key, group)
+	return enqueue(c.q, &cmd)
 }
 
 // XPendingRange queues [command.XPendingRange].
 func (c PipelineCommands) XPendingRange(key, group, start, end string, n int64, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
-	return Queue(c.q, command.XPendingRange(key, group, start, end, n, opts...))
+	cmd := command.XPendingRange(key, group, start, end, n, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XPendingOf queues [command.XPendingOf].
 func (c PipelineCommands) XPendingOf(key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) Future[[]command.PendingEntry] {
-	return Queue(c.q, command.XPendingOf(key, group, start, end, n, consumer, opts...))
+	cmd := command.XPendingOf(key, group, start, end, n, consumer, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XRange queues [command.XRange].
 func (c PipelineCommands) XRange(key, start, end string, opts ...command.CountOption) Future[[]command.Entry] {
-	return Queue(c.q, command.XRange(key, start, end, opts...))
+	cmd := command.XRange(key, start, end, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XRead queues [command.XRead].
 func (c PipelineCommands) XRead(streams []command.From, opts ...command.XReadOption) Future[[]command.Stream] {
-	return Queue(c.q, command.XRead(streams, opts...))
+	cmd := command.XRead(streams, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XReadGroup queues [command.XReadGroup].
 func (c PipelineCommands) XReadGroup(group, consumer string, streams []command.From, opts ...command.XReadGroupOption) Future[[]command.Stream] {
-	return Queue(c.q, command.XReadGroup(group, consumer, streams, opts...))
+	cmd := command.XReadGroup(group, consumer, streams, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XRevRange queues [command.XRevRange].
 func (c PipelineCommands) XRevRange(key, end, start string, opts ...command.CountOption) Future[[]command.Entry] {
-	return Queue(c.q, command.XRevRange(key, end, start, opts...))
+	cmd := command.XRevRange(key, end, start, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XSetID queues [command.XSetID].
 func (c PipelineCommands) XSetID(key, id string, opts ...command.XSetIDOption) Future[command.Void] {
-	return Queue(c.q, command.XSetID(key, id, opts...))
+	cmd := command.XSetID(key, id, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // XTrim queues [command.XTrim].
 func (c PipelineCommands) XTrim(key string, opt command.XTrimOption, opts ...command.XTrimLimit) Future[int64] {
-	return Queue(c.q, command.XTrim(key, opt, opts...))
+	cmd := command.XTrim(key, opt, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Eval queues [command.Eval].
 func (c PipelineCommands) Eval(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.Eval(script, keys, args...))
+	cmd := command.Eval(script, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // EvalSHA queues [command.EvalSHA].
 func (c PipelineCommands) EvalSHA(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.EvalSHA(digest, keys, args...))
+	cmd := command.EvalSHA(digest, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // EvalSHARO queues [command.EvalSHARO].
 func (c PipelineCommands) EvalSHARO(digest string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.EvalSHARO(digest, keys, args...))
+	cmd := command.EvalSHARO(digest, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // EvalRO queues [command.EvalRO].
 func (c PipelineCommands) EvalRO(script string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.EvalRO(script, keys, args...))
+	cmd := command.EvalRO(script, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // FCall queues [command.FCall].
 func (c PipelineCommands) FCall(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.FCall(function, keys, args...))
+	cmd := command.FCall(function, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // FCallRO queues [command.FCallRO].
 func (c PipelineCommands) FCallRO(function string, keys []string, args ...command.Arg) Future[resp3.Value] {
-	return Queue(c.q, command.FCallRO(function, keys, args...))
+	cmd := command.FCallRO(function, keys, args...)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionDelete queues [command.FunctionDelete].
 func (c PipelineCommands) FunctionDelete(library string) Future[command.Void] {
-	return Queue(c.q, command.FunctionDelete(library))
+	cmd := command.FunctionDelete(library)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionDump queues [command.FunctionDump].
 func (c PipelineCommands) FunctionDump() Future[string] {
-	return Queue(c.q, command.FunctionDump())
+	cmd := command.FunctionDump()
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionDumpBytes queues [command.FunctionDumpBytes].
 func (c PipelineCommands) FunctionDumpBytes() Future[[]byte] {
-	return Queue(c.q, command.FunctionDumpBytes())
+	cmd := command.FunctionDumpBytes()
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionList queues [command.FunctionList].
 func (c PipelineCommands) FunctionList(opts ...command.FunctionListOption) Future[[]command.LibraryInfo] {
-	return Queue(c.q, command.FunctionList(opts...))
+	cmd := command.FunctionList(opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionListCode queues [command.FunctionListCode].
 func (c PipelineCommands) FunctionListCode(opts ...command.FunctionListOption) Future[[]command.LibraryInfo] {
-	return Queue(c.q, command.FunctionListCode(opts...))
+	cmd := command.FunctionListCode(opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionLoad queues [command.FunctionLoad].
 func (c PipelineCommands) FunctionLoad(code string) Future[string] {
-	return Queue(c.q, command.FunctionLoad(code))
+	cmd := command.FunctionLoad(code)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionReplace queues [command.FunctionReplace].
 func (c PipelineCommands) FunctionReplace(code string) Future[string] {
-	return Queue(c.q, command.FunctionReplace(code))
+	cmd := command.FunctionReplace(code)
+	return enqueue(c.q, &cmd)
 }
 
 // FunctionStats queues [command.FunctionStats].
 func (c PipelineCommands) FunctionStats() Future[command.FunctionStatistics] {
-	return Queue(c.q, command.FunctionStats())
+	cmd := command.FunctionStats()
+	return enqueue(c.q, &cmd)
 }
 
 // ScriptExists queues [command.ScriptExists].
 func (c PipelineCommands) ScriptExists(digests ...string) Future[[]bool] {
-	return Queue(c.q, command.ScriptExists(digests...))
+	cmd := command.ScriptExists(digests...)
+	return enqueue(c.q, &cmd)
 }
 
 // ScriptLoad queues [command.ScriptLoad].
 func (c PipelineCommands) ScriptLoad(script string) Future[string] {
-	return Queue(c.q, command.ScriptLoad(script))
+	cmd := command.ScriptLoad(script)
+	return enqueue(c.q, &cmd)
 }
 
 // ScriptShow queues [command.ScriptShow].
 func (c PipelineCommands) ScriptShow(digest string) Future[string] {
-	return Queue(c.q, command.ScriptShow(digest))
+	cmd := command.ScriptShow(digest)
+	return enqueue(c.q, &cmd)
 }
 
 // Publish queues [command.Publish].
 func (c PipelineCommands) Publish(channel, message string) Future[int64] {
-	return Queue(c.q, command.Publish(channel, message))
+	cmd := command.Publish(channel, message)
+	return enqueue(c.q, &cmd)
 }
 
 // PublishBytes queues [command.PublishBytes].
 func (c PipelineCommands) PublishBytes(channel string, message []byte) Future[int64] {
-	return Queue(c.q, command.PublishBytes(channel, message))
+	cmd := command.PublishBytes(channel, message)
+	return enqueue(c.q, &cmd)
 }
 
 // PubSubChannels queues [command.PubSubChannels].
 func (c PipelineCommands) PubSubChannels(patterns ...string) Future[[]string] {
-	return Queue(c.q, command.PubSubChannels(patterns...))
+	cmd := command.PubSubChannels(patterns...)
+	return enqueue(c.q, &cmd)
 }
 
 // PubSubNumPat queues [command.PubSubNumPat].
 func (c PipelineCommands) PubSubNumPat() Future[int64] {
-	return Queue(c.q, command.PubSubNumPat())
+	cmd := command.PubSubNumPat()
+	return enqueue(c.q, &cmd)
 }
 
 // PubSubNumSub queues [command.PubSubNumSub].
 func (c PipelineCommands) PubSubNumSub(channels ...string) Future[map[string]int64] {
-	return Queue(c.q, command.PubSubNumSub(channels...))
+	cmd := command.PubSubNumSub(channels...)
+	return enqueue(c.q, &cmd)
 }
 
 // PubSubShardChannels queues [command.PubSubShardChannels].
 func (c PipelineCommands) PubSubShardChannels(patterns ...string) Future[[]string] {
-	return Queue(c.q, command.PubSubShardChannels(patterns...))
+	cmd := command.PubSubShardChannels(patterns...)
+	return enqueue(c.q, &cmd)
 }
 
 // PubSubShardNumSub queues [command.PubSubShardNumSub].
 func (c PipelineCommands) PubSubShardNumSub(channels ...string) Future[map[string]int64] {
-	return Queue(c.q, command.PubSubShardNumSub(channels...))
+	cmd := command.PubSubShardNumSub(channels...)
+	return enqueue(c.q, &cmd)
 }
 
 // SPublish queues [command.SPublish].
 func (c PipelineCommands) SPublish(channel, message string) Future[int64] {
-	return Queue(c.q, command.SPublish(channel, message))
+	cmd := command.SPublish(channel, message)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillID queues [command.ClientKillID].
 func (c PipelineCommands) ClientKillID(id int64) Future[int64] {
-	return Queue(c.q, command.ClientKillID(id))
+	cmd := command.ClientKillID(id)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillAddr queues [command.ClientKillAddr].
 func (c PipelineCommands) ClientKillAddr(address string) Future[int64] {
-	return Queue(c.q, command.ClientKillAddr(address))
+	cmd := command.ClientKillAddr(address)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillUser queues [command.ClientKillUser].
 func (c PipelineCommands) ClientKillUser(user string) Future[int64] {
-	return Queue(c.q, command.ClientKillUser(user))
+	cmd := command.ClientKillUser(user)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillLAddr queues [command.ClientKillLAddr].
 func (c PipelineCommands) ClientKillLAddr(address string) Future[int64] {
-	return Queue(c.q, command.ClientKillLAddr(address))
+	cmd := command.ClientKillLAddr(address)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillType queues [command.ClientKillType].
 func (c PipelineCommands) ClientKillType(typ string) Future[int64] {
-	return Queue(c.q, command.ClientKillType(typ))
+	cmd := command.ClientKillType(typ)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientKillMaxAge queues [command.ClientKillMaxAge].
 func (c PipelineCommands) ClientKillMaxAge(seconds int64) Future[int64] {
-	return Queue(c.q, command.ClientKillMaxAge(seconds))
+	cmd := command.ClientKillMaxAge(seconds)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientList queues [command.ClientList].
 func (c PipelineCommands) ClientList() Future[string] {
-	return Queue(c.q, command.ClientList())
+	cmd := command.ClientList()
+	return enqueue(c.q, &cmd)
 }
 
 // ClientListID queues [command.ClientListID].
 func (c PipelineCommands) ClientListID(ids ...int64) Future[string] {
-	return Queue(c.q, command.ClientListID(ids...))
+	cmd := command.ClientListID(ids...)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientListType queues [command.ClientListType].
 func (c PipelineCommands) ClientListType(typ string) Future[string] {
-	return Queue(c.q, command.ClientListType(typ))
+	cmd := command.ClientListType(typ)
+	return enqueue(c.q, &cmd)
 }
 
 // ClientUnblock queues [command.ClientUnblock].
 func (c PipelineCommands) ClientUnblock(id int64, opts ...command.UnblockOption) Future[bool] {
-	return Queue(c.q, command.ClientUnblock(id, opts...))
+	cmd := command.ClientUnblock(id, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // Echo queues [command.Echo].
 func (c PipelineCommands) Echo(message string) Future[string] {
-	return Queue(c.q, command.Echo(message))
+	cmd := command.Echo(message)
+	return enqueue(c.q, &cmd)
 }
 
 // Ping queues [command.Ping].
 func (c PipelineCommands) Ping() Future[string] {
-	return Queue(c.q, command.Ping())
+	cmd := command.Ping()
+	return enqueue(c.q, &cmd)
 }
 
 // ACLCat queues [command.ACLCat].
 func (c PipelineCommands) ACLCat() Future[[]string] {
-	return Queue(c.q, command.ACLCat())
+	cmd := command.ACLCat()
+	return enqueue(c.q, &cmd)
 }
 
 // ACLCatOf queues [command.ACLCatOf].
 func (c PipelineCommands) ACLCatOf(category string) Future[[]string] {
-	return Queue(c.q, command.ACLCatOf(category))
+	cmd := command.ACLCatOf(category)
+	return enqueue(c.q, &cmd)
 }
 
 // ACLGenPass queues [command.ACLGenPass].
 func (c PipelineCommands) ACLGenPass() Future[string] {
-	return Queue(c.q, command.ACLGenPass())
+	cmd := command.ACLGenPass()
+	return enqueue(c.q, &cmd)
 }
 
 // ACLWhoAmI queues [command.ACLWhoAmI].
 func (c PipelineCommands) ACLWhoAmI() Future[string] {
-	return Queue(c.q, command.ACLWhoAmI())
+	cmd := command.ACLWhoAmI()
+	return enqueue(c.q, &cmd)
 }
 
 // CommandCount queues [command.CommandCount].
 func (c PipelineCommands) CommandCount() Future[int64] {
-	return Queue(c.q, command.CommandCount())
+	cmd := command.CommandCount()
+	return enqueue(c.q, &cmd)
 }
 
 // CommandDocs queues [command.CommandDocs].
 func (c PipelineCommands) CommandDocs(names ...string) Future[map[string]resp3.Value] {
-	return Queue(c.q, command.CommandDocs(names...))
+	cmd := command.CommandDocs(names...)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandGetKeys queues [command.CommandGetKeys].
 func (c PipelineCommands) CommandGetKeys(words ...command.Arg) Future[[]string] {
-	return Queue(c.q, command.CommandGetKeys(words...))
+	cmd := command.CommandGetKeys(words...)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandGetKeysAndFlags queues [command.CommandGetKeysAndFlags].
 func (c PipelineCommands) CommandGetKeysAndFlags(words ...command.Arg) Future[[]command.KeyUse] {
-	return Queue(c.q, command.CommandGetKeysAndFlags(words...))
+	cmd := command.CommandGetKeysAndFlags(words...)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandInfo queues [command.CommandInfo].
 func (c PipelineCommands) CommandInfo(names ...string) Future[[]resp3.Value] {
-	return Queue(c.q, command.CommandInfo(names...))
+	cmd := command.CommandInfo(names...)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandList queues [command.CommandList].
 func (c PipelineCommands) CommandList() Future[[]string] {
-	return Queue(c.q, command.CommandList())
+	cmd := command.CommandList()
+	return enqueue(c.q, &cmd)
 }
 
 // CommandListModule queues [command.CommandListModule].
 func (c PipelineCommands) CommandListModule(module string) Future[[]string] {
-	return Queue(c.q, command.CommandListModule(module))
+	cmd := command.CommandListModule(module)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandListCategory queues [command.CommandListCategory].
 func (c PipelineCommands) CommandListCategory(category string) Future[[]string] {
-	return Queue(c.q, command.CommandListCategory(category))
+	cmd := command.CommandListCategory(category)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandListPattern queues [command.CommandListPattern].
 func (c PipelineCommands) CommandListPattern(pattern string) Future[[]string] {
-	return Queue(c.q, command.CommandListPattern(pattern))
+	cmd := command.CommandListPattern(pattern)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandLogGet queues [command.CommandLogGet].
 func (c PipelineCommands) CommandLogGet(n int64, log command.Logged) Future[[]command.SlowEntry] {
-	return Queue(c.q, command.CommandLogGet(n, log))
+	cmd := command.CommandLogGet(n, log)
+	return enqueue(c.q, &cmd)
 }
 
 // CommandLogLen queues [command.CommandLogLen].
 func (c PipelineCommands) CommandLogLen(log command.Logged) Future[int64] {
-	return Queue(c.q, command.CommandLogLen(log))
+	cmd := command.CommandLogLen(log)
+	return enqueue(c.q, &cmd)
 }
 
 // ConfigGet queues [command.ConfigGet].
 func (c PipelineCommands) ConfigGet(patterns ...string) Future[map[string]string] {
-	return Queue(c.q, command.ConfigGet(patterns...))
+	cmd := command.ConfigGet(patterns...)
+	return enqueue(c.q, &cmd)
 }
 
 // DBSize queues [command.DBSize].
 func (c PipelineCommands) DBSize() Future[int64] {
-	return Queue(c.q, command.DBSize())
+	cmd := command.DBSize()
+	return enqueue(c.q, &cmd)
 }
 
 // Info queues [command.Info].
 func (c PipelineCommands) Info(sections ...string) Future[string] {
-	return Queue(c.q, command.Info(sections...))
+	cmd := command.Info(sections...)
+	return enqueue(c.q, &cmd)
 }
 
 // LastSave queues [command.LastSave].
 func (c PipelineCommands) LastSave() Future[time.Time] {
-	return Queue(c.q, command.LastSave())
+	cmd := command.LastSave()
+	return enqueue(c.q, &cmd)
 }
 
 // LatencyHistogram queues [command.LatencyHistogram].
 func (c PipelineCommands) LatencyHistogram(names ...string) Future[map[string]command.Histogram] {
-	return Queue(c.q, command.LatencyHistogram(names...))
+	cmd := command.LatencyHistogram(names...)
+	return enqueue(c.q, &cmd)
 }
 
 // LatencyHistory queues [command.LatencyHistory].
 func (c PipelineCommands) LatencyHistory(event string) Future[[]command.LatencySample] {
-	return Queue(c.q, command.LatencyHistory(event))
+	cmd := command.LatencyHistory(event)
+	return enqueue(c.q, &cmd)
 }
 
 // LatencyLatest queues [command.LatencyLatest].
 func (c PipelineCommands) LatencyLatest() Future[[]command.LatencyEvent] {
-	return Queue(c.q, command.LatencyLatest())
+	cmd := command.LatencyLatest()
+	return enqueue(c.q, &cmd)
 }
 
 // MemoryDoctor queues [command.MemoryDoctor].
 func (c PipelineCommands) MemoryDoctor() Future[string] {
-	return Queue(c.q, command.MemoryDoctor())
+	cmd := command.MemoryDoctor()
+	return enqueue(c.q, &cmd)
 }
 
 // MemoryMallocStats queues [command.MemoryMallocStats].
 func (c PipelineCommands) MemoryMallocStats() Future[string] {
-	return Queue(c.q, command.MemoryMallocStats())
+	cmd := command.MemoryMallocStats()
+	return enqueue(c.q, &cmd)
 }
 
 // MemoryStats queues [command.MemoryStats].
 func (c PipelineCommands) MemoryStats() Future[map[string]resp3.Value] {
-	return Queue(c.q, command.MemoryStats())
+	cmd := command.MemoryStats()
+	return enqueue(c.q, &cmd)
 }
 
 // MemoryUsage queues [command.MemoryUsage].
 func (c PipelineCommands) MemoryUsage(key string, opts ...command.SamplesOption) Future[int64] {
-	return Queue(c.q, command.MemoryUsage(key, opts...))
+	cmd := command.MemoryUsage(key, opts...)
+	return enqueue(c.q, &cmd)
 }
 
 // ModuleList queues [command.ModuleList].
 func (c PipelineCommands) ModuleList() Future[[]command.ModuleInfo] {
-	return Queue(c.q, command.ModuleList())
+	cmd := command.ModuleList()
+	return enqueue(c.q, &cmd)
 }
 
 // RoleInfo queues [command.RoleInfo].
 func (c PipelineCommands) RoleInfo() Future[command.Role] {
-	return Queue(c.q, command.RoleInfo())
+	cmd := command.RoleInfo()
+	return enqueue(c.q, &cmd)
 }
 
 // SlowLogGet queues [command.SlowLogGet].
 func (c PipelineCommands) SlowLogGet(n int64) Future[[]command.SlowEntry] {
-	return Queue(c.q, command.SlowLogGet(n))
+	cmd := command.SlowLogGet(n)
+	return enqueue(c.q, &cmd)
 }
 
 // SlowLogLen queues [command.SlowLogLen].
 func (c PipelineCommands) SlowLogLen() Future[int64] {
-	return Queue(c.q, command.SlowLogLen())
+	cmd := command.SlowLogLen()
+	return enqueue(c.q, &cmd)
 }
 
 // Time queues [command.Time].
 func (c PipelineCommands) Time() Future[time.Time] {
-	return Queue(c.q, command.Time())
+	cmd := command.Time()
+	return enqueue(c.q, &cmd)
 }

@@ -34,15 +34,6 @@ type queue struct {
 
 func (q *queue) queued() *queue { return q }
 
-// add queues r and returns its place, or -1 if the queue has been executed.
-func (q *queue) add(r command.Request) int {
-	if q.executed {
-		return -1
-	}
-	q.requests = append(q.requests, r)
-	return len(q.requests) - 1
-}
-
 // fail notes what became of command i if it has no usable reply.
 func (q *queue) fail(i int, err error) {
 	if q.errs == nil {
@@ -81,9 +72,16 @@ type Future[T any] struct {
 // Queue adds a command value to a Pipeline or a Tx and returns its result to
 // come. One that has been executed must be Reset first: the command is then not
 // queued and its result is ErrNotExecuted.
-func Queue[T any](q Queuer, c command.Cmd[T]) Future[T] {
-	to := q.queued()
-	return Future[T]{q: to, at: to.add(c.Request()), round: to.round, decode: c.Decoder()}
+func Queue[T any](q Queuer, c command.Cmd[T]) Future[T] { return enqueue(q.queued(), &c) }
+
+// enqueue is Queue without copies of the command.
+func enqueue[T any](q *queue, c *command.Cmd[T]) Future[T] {
+	f := Future[T]{q: q, at: -1, round: q.round, decode: c.Decoder()}
+	if !q.executed {
+		f.at = len(q.requests)
+		q.requests = c.AppendRequest(q.requests)
+	}
+	return f
 }
 
 // Result returns the command's result, or its error. It decodes the reply anew

@@ -86,7 +86,7 @@ func (c *Client) Tx() *Tx {
 
 func (t *Tx) init() {
 	t.PipelineCommands = PipelineCommands{q: &t.q}
-	t.q.add(multiRequest)
+	t.q.requests = append(t.q.requests, multiRequest)
 }
 
 func (t *Tx) queued() *queue { return &t.q }
@@ -103,7 +103,7 @@ func (t *Tx) Len() int {
 // gone; memory is kept for 4096 commands and 1 MiB of replies.
 func (t *Tx) Reset() {
 	t.q.reset()
-	t.q.add(multiRequest)
+	t.q.requests = append(t.q.requests, multiRequest)
 }
 
 // Exec runs the transaction. It returns nil if all commands ran and none

@@ -30,11 +30,14 @@ func New[T any](r Request, decode Decoder[T]) Cmd[T] { return Cmd[T]{req: r, dec
 // Request returns what is sent.
 func (c Cmd[T]) Request() Request { return c.req }
 
+// AppendRequest appends what is sent to rs.
+func (c *Cmd[T]) AppendRequest(rs []Request) []Request { return append(rs, c.req) }
+
 // Decode decodes a reply.
 func (c Cmd[T]) Decode(v resp3.View) (T, error) { return c.decode(v) }
 
 // Decoder returns what decodes a reply.
-func (c Cmd[T]) Decoder() Decoder[T] { return c.decode }
+func (c *Cmd[T]) Decoder() Decoder[T] { return c.decode }
 
 // As returns the same command with its reply read by another decoder: into
 // bytes, into a buffer of yours, as an untyped value.

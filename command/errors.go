@@ -50,11 +50,12 @@ func (o Outcome) String() string {
 }
 
 // Error reports a command that failed: which, where, how far it got, and why.
-// It holds no argument of the command and no secret.
+// No argument of the command and no secret is put into it; a server's own text
+// may quote what it is about.
 type Error struct {
 	Command string  // name only, such as "GET"; "" when no command is at fault
 	Node    string  // address of the node, "" when none was chosen yet
-	Phase   string  // "build", "dial", "queue", "write", "read", "reply", "decode"
+	Phase   string  // "build", "dial", "queue", "write", "read", "reply", "decode", "copy"
 	Outcome Outcome // whether the command may have run, in any attempt
 	Err     error   // the cause: a resp3.ServerError, a context's error, an I/O error
 	// Attempts is how often the command was sent: above 1 if the client sent it

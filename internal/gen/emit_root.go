@@ -42,7 +42,7 @@ type PipelineCommands struct{ q *queue }
 		}
 		args := signature(f)
 		fmt.Fprintf(&b, "// %s queues [command.%s].\n", f.name, f.name)
-		fmt.Fprintf(&b, "func (c PipelineCommands) %s(%s) Future[%s] {\nreturn Queue(c.q, command.%s(%s))\n}\n\n",
+		fmt.Fprintf(&b, "func (c PipelineCommands) %s(%s) Future[%s] {\ncmd := command.%s(%s)\nreturn enqueue(c.q, &cmd)\n}\n\n",
 			f.name, declare(args, true), qualify(f.typ), f.name, pass(args))
 	})
 	return fileOf("redisx", b.String())

@@ -294,3 +294,56 @@ func TestAWrongRequestIsNotSent(t *testing.T) {
 		p.nothing()
 	})
 }
+
+// The memory of a burst is given back while small commands go on.
+func TestABurstOfWritesKeepsItsMemoryOnlyWhileItLasts(t *testing.T) {
+	inBubble(t, Config{}, simnet.Options{}, func(c *Conn, p *peer) {
+		value := strings.Repeat("x", 50_000)
+		ask := func(name string, args ...string) {
+			var ch []<-chan result
+			for range 20 {
+				ch = append(ch, do(bg, c, name, args...))
+			}
+			for range ch {
+				p.next()
+				p.send("+OK\r\n")
+			}
+			for _, r := range ch {
+				p.want(r, "OK")
+			}
+		}
+		held := func() int {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return max(cap(c.wbuf), cap(c.spare))
+		}
+		c.mu.Lock()
+		c.writing = true // so that the burst gathers in one buffer
+		c.mu.Unlock()
+		var ch []<-chan result
+		for range 20 {
+			ch = append(ch, do(bg, c, "SET", "k", value))
+		}
+		c.mu.Lock()
+		c.wg.Go(c.writeRest)
+		c.mu.Unlock()
+		for range ch {
+			p.next()
+			p.send("+OK\r\n")
+		}
+		for _, r := range ch {
+			p.want(r, "OK")
+		}
+		if n := held(); n < 1_000_000 {
+			t.Errorf("%d bytes held right after the burst", n)
+		}
+		for range 2 {
+			ask("GET", "a")
+			time.Sleep(c.clock.busy)
+		}
+		ask("GET", "a")
+		if n := held(); n > keepWrite {
+			t.Errorf("%d bytes held long after the burst", n)
+		}
+	})
+}

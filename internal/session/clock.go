@@ -149,6 +149,7 @@ func (c *Conn) tick() {
 	if c.writing && isDone(c.watch.writer) {
 		c.interrupt()
 	}
+	c.shrink()
 	peek, ping := c.chores()
 	if peek > 0 {
 		c.leading = true

@@ -94,6 +94,7 @@ type Conn struct {
 	changed  sync.Cond // writing or leading became false
 	wbuf     []byte    // encoded, not yet taken by a writer
 	spare    []byte
+	burst    bool    // a large write buffer was filled since the last tick
 	wrote    int64   // bytes of the stream that the transport took
 	queued   []*call // not yet claimed by the leader, in stream order
 	nflight  int     // commands admitted and not answered

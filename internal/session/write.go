@@ -11,7 +11,7 @@ import (
 
 const (
 	bigWrite  = 64 << 10  // more than this is written in the background
-	keepWrite = 256 << 10 // larger write buffers are not kept
+	keepWrite = 256 << 10 // larger write buffers are kept while bursts last
 	maxWrites = 8         // that one caller makes for others
 	partWrite = 256 << 10 // the most that is written at once: progress, for the stall clock
 )
@@ -164,7 +164,7 @@ func (c *Conn) write(ctx context.Context, k *call) {
 			c.wg.Go(c.writeRest)
 			return
 		}
-		if c.nflight > 1 {
+		if c.nflight > k.want { // others are in flight
 			c.mu.Unlock()
 			yield()
 			c.mu.Lock()
@@ -223,7 +223,7 @@ func (c *Conn) writeOnce() bool {
 	c.wrote += int64(n % partWrite)
 	if err == nil {
 		c.forgive()
-		if cap(b) <= keepWrite {
+		if c.keeps(b) {
 			c.spare = b[:0]
 		}
 		return true
@@ -250,6 +250,28 @@ func (c *Conn) writeOnce() bool {
 		c.writing = true
 	}
 	return true
+}
+
+// keeps reports whether the memory of b, which was written, is used again.
+func (c *Conn) keeps(b []byte) bool {
+	if len(b) > keepWrite {
+		c.burst = true
+	}
+	return cap(b) <= 2*c.cfg.MaxBytes
+}
+
+// shrink gives back the memory of a burst of writes that is over. A tick calls
+// it, with mu held.
+func (c *Conn) shrink() {
+	if !c.burst {
+		if cap(c.spare) > keepWrite {
+			c.spare = nil
+		}
+		if cap(c.wbuf) > keepWrite && len(c.wbuf) == 0 {
+			c.wbuf = nil
+		}
+	}
+	c.burst = false
 }
 
 // hand gives b to the transport, in parts, so that a large write that moves on

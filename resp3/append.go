@@ -5,6 +5,12 @@ import "strconv"
 // AppendHeader appends an aggregate's header: its kind and its length as the
 // wire counts it (a map of two pairs has length 2).
 func AppendHeader(dst []byte, k Kind, n int) []byte {
+	switch { // most lengths in commands are short
+	case 0 <= n && n < 10:
+		return append(dst, byte(k), byte('0'+n), '\r', '\n')
+	case 10 <= n && n < 100:
+		return append(dst, byte(k), byte('0'+n/10), byte('0'+n%10), '\r', '\n')
+	}
 	dst = append(dst, byte(k))
 	dst = strconv.AppendInt(dst, int64(n), 10)
 	return append(dst, '\r', '\n')

@@ -26,18 +26,19 @@ type client struct {
 
 var clients = []client{
 	{name: "raw net.Conn", lone: true, raw: true, open: openRaw},
-	{name: "redisx", open: openRedisx(context.Background())},
-	{name: "redisx, cancellable", open: openRedisx(cancellable())},
-	{name: "redisx, after a burst", lone: true, burst: true, open: openRedisx(cancellable())},
-	{name: "rueidis", open: openRueidis(0, context.Background())},
-	{name: "rueidis, cancellable", lone: true, open: openRueidis(0, cancellable())},
-	{name: "rueidis, 20us delay", open: openRueidis(20*time.Microsecond, context.Background())},
+	{name: "redisx", open: openRedisx(context.Background)},
+	{name: "redisx, cancellable", open: openRedisx(cancellable)},
+	{name: "redisx, after a burst", lone: true, burst: true, open: openRedisx(cancellable)},
+	{name: "rueidis", open: openRueidis(0, context.Background)},
+	{name: "rueidis, cancellable", open: openRueidis(0, cancellable)},
+	{name: "rueidis, 20us delay", open: openRueidis(20*time.Microsecond, context.Background)},
 	{name: "go-redis", open: openGoRedis},
 	{name: "go-redis AutoPipeline", open: openGoRedisAuto},
 	{name: "redigo", open: openRedigo},
 }
 
-// cancellable is a context like an HTTP request's: no deadline, but it can end.
+// cancellable returns a context like an HTTP request's, one for each caller: no
+// deadline, but it can end.
 func cancellable() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	context.AfterFunc(context.Background(), cancel) // never called: it lives as long as the program
@@ -137,7 +138,7 @@ func openRaw(_ context.Context, addr string, o options) (func() func() error, fu
 	}, func() { nc.Close() }, nil
 }
 
-func openRedisx(ctx context.Context) func(context.Context, string, options) (func() func() error, func(), error) {
+func openRedisx(newContext func() context.Context) func(context.Context, string, options) (func() func() error, func(), error) {
 	return func(open context.Context, addr string, o options) (func() func() error, func(), error) {
 		c, err := redisx.Connect(open, "redis://"+addr)
 		if err != nil {
@@ -145,6 +146,7 @@ func openRedisx(ctx context.Context) func(context.Context, string, options) (fun
 		}
 		value := strings.Repeat("x", o.size)
 		op := func() func() error {
+			ctx := newContext()
 			switch o.op {
 			case "get":
 				return func() error { return fails(c.Get(ctx, key)) }

@@ -84,9 +84,12 @@ func run(o options) error {
 			return fmt.Errorf("taskset: %v: %s", err, out)
 		}
 	}
+	if o.memory && o.only != "" {
+		return memory(ctx, server, o.only)
+	}
 	fmt.Printf("# %s, %s/%s, %d cores, pinned to one core: %v\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), o.pin)
 	if o.memory {
-		return memory(ctx, server)
+		return memory(ctx, server, "")
 	}
 	fmt.Printf("# values of %d bytes, medians of %d interleaved runs of %v\n", o.size, o.reps, o.time)
 	if err := fill(ctx, server.Addr, o); err != nil {

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"time"
@@ -13,25 +16,38 @@ import (
 const waiters = 10_000
 
 // memory prints what a client takes that has been used and idles, and what each
-// of many callers takes that wait for a server which does not answer.
-func memory(ctx context.Context, server *servers.Server) error {
+// of many callers takes that wait for a server which does not answer. Every
+// client is measured in a process of its own.
+func memory(ctx context.Context, server *servers.Server, only string) error {
+	if only != "" {
+		for _, c := range clients {
+			if c.name == only {
+				return memoryOf(ctx, server, c, options{op: "get", size: 64})
+			}
+		}
+		return fmt.Errorf("no client %q", only)
+	}
 	fmt.Printf("\n%-22s %12s %12s %12s %12s\n", "client", "idle KiB", "idle gorout.", "KB/waiter", "gorout./wait")
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var errs []error
 	for _, c := range clients {
 		if c.lone {
 			continue
 		}
-		o := options{op: "get", size: 64}
-		if err := fill(ctx, server.Addr, o); err != nil {
-			return err
-		}
-		if err := memoryOf(ctx, server, c, o); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
+		cmd := exec.CommandContext(ctx, exe, "-memory", "-only", c.name)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		errs = append(errs, cmd.Run())
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func memoryOf(ctx context.Context, server *servers.Server, c client, o options) error {
+	if err := fill(ctx, server.Addr, o); err != nil {
+		return err
+	}
 	base, routines := inUse(), runtime.NumGoroutine()
 	newOp, closeClient, err := c.open(ctx, server.Addr, o)
 	if err != nil {
@@ -44,13 +60,12 @@ func memoryOf(ctx context.Context, server *servers.Server, c client, o options) 
 	time.Sleep(3 * time.Second) // it idles: who gives memory back has done so
 	idle, idleRoutines := inUse()-base, runtime.NumGoroutine()-routines
 
-	op := newOp()
 	if err := server.Pause(); err != nil {
 		return err
 	}
 	var wg sync.WaitGroup
 	for range waiters {
-		wg.Go(func() { op() }) // it fails where the client gives up on a server that pauses
+		wg.Go(func() { newOp()() }) // it fails where the client gives up on a server that pauses
 	}
 	time.Sleep(time.Second)
 	waiting, waitingRoutines := inUse()-base-idle, runtime.NumGoroutine()-routines-idleRoutines

@@ -13,52 +13,55 @@ import (
 // same makes the same operation for every caller.
 func same(op func() error) func() func() error { return func() func() error { return op } }
 
-func openRueidis(delay time.Duration, ctx context.Context) func(context.Context, string, options) (func() func() error, func(), error) {
+func openRueidis(delay time.Duration, newContext func() context.Context) func(context.Context, string, options) (func() func() error, func(), error) {
 	return func(_ context.Context, addr string, o options) (func() func() error, func(), error) {
 		c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, MaxFlushDelay: delay, DisableCache: true})
 		if err != nil {
 			return nil, nil, err
 		}
 		value := strings.Repeat("x", o.size)
-		var op func() error
-		switch o.op {
-		case "get":
-			op = func() error { return fails(c.Do(ctx, c.B().Get().Key(key).Build()).ToString()) }
-		case "set":
-			op = func() error { return c.Do(ctx, c.B().Set().Key(key).Value(value).Build()).Error() }
-		case "mget":
-			op = func() error { return fails(c.Do(ctx, c.B().Mget().Key(keys...).Build()).AsStrSlice()) }
-		case "hgetall":
-			op = func() error { return fails(c.Do(ctx, c.B().Hgetall().Key("bench:hash").Build()).AsStrMap()) }
-		case "xrange":
-			op = func() error {
-				return fails(c.Do(ctx, c.B().Xrange().Key("bench:stream").Start("-").End("+").Build()).AsXRange())
-			}
-		case "zrange":
-			op = func() error {
-				return fails(c.Do(ctx, c.B().Zrange().Key("bench:zset").Min("0").Max("-1").Withscores().Build()).AsZScores())
-			}
-		case "pipeline":
-			return func() func() error {
-				batch := make(rueidis.Commands, many)
-				return func() error {
-					for i := range batch {
-						batch[i] = c.B().Get().Key(key).Build()
-					}
-					for _, r := range c.DoMulti(ctx, batch...) {
-						if _, err := r.ToString(); err != nil {
-							return err
-						}
-					}
-					return nil
-				}
-			}, c.Close, nil
-		default:
+		op := func() func() error { return rueidisOp(newContext(), c, o.op, value) }
+		if op() == nil {
 			c.Close()
 			return nil, nil, errUnknown(o.op)
 		}
-		return same(op), c.Close, nil
+		return op, c.Close, nil
 	}
+}
+
+func rueidisOp(ctx context.Context, c rueidis.Client, op, value string) func() error {
+	switch op {
+	case "get":
+		return func() error { return fails(c.Do(ctx, c.B().Get().Key(key).Build()).ToString()) }
+	case "set":
+		return func() error { return c.Do(ctx, c.B().Set().Key(key).Value(value).Build()).Error() }
+	case "mget":
+		return func() error { return fails(c.Do(ctx, c.B().Mget().Key(keys...).Build()).AsStrSlice()) }
+	case "hgetall":
+		return func() error { return fails(c.Do(ctx, c.B().Hgetall().Key("bench:hash").Build()).AsStrMap()) }
+	case "xrange":
+		return func() error {
+			return fails(c.Do(ctx, c.B().Xrange().Key("bench:stream").Start("-").End("+").Build()).AsXRange())
+		}
+	case "zrange":
+		return func() error {
+			return fails(c.Do(ctx, c.B().Zrange().Key("bench:zset").Min("0").Max("-1").Withscores().Build()).AsZScores())
+		}
+	case "pipeline":
+		batch := make(rueidis.Commands, many)
+		return func() error {
+			for i := range batch {
+				batch[i] = c.B().Get().Key(key).Build()
+			}
+			for _, r := range c.DoMulti(ctx, batch...) {
+				if _, err := r.ToString(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 func openGoRedis(ctx context.Context, addr string, o options) (func() func() error, func(), error) {

@@ -23,33 +23,35 @@ const (
 	promoted               // the caller leads now
 )
 
-// call is one command, or one batch of commands, on its way.
+// call is one command, or one batch of commands, on its way. What a woken
+// caller looks at comes first: with thousands of callers it is in no cache.
 type call struct {
-	home  *Conn // where Release puts it
-	state atomic.Int32
-	ready chan signal // capacity 1, sent to at most once per wait
+	state   atomic.Int32
+	waiting bool        // guarded by Conn.mu: asleep on ready
+	pops    bool        // its reply may be all that is left of an element
+	exec    bool        // the last reply is that to EXEC
+	hidden  bool        // observers must not see it
+	ready   chan signal // capacity 1, sent to at most once per wait
+
+	// Owned by the leader until done, then by the caller, like the last four.
+	view resp3.View // the reply of a single command
+	err  error      // why there is no (further) reply
+	buf  []byte     // the memory of view
+	got  int
 
 	// Set before the call is queued, then guarded by Conn.mu until the writer
 	// has taken its bytes.
-	start, end int64          // where its bytes begin and end in the stream
 	want       int            // replies to come
-	pops       bool           // its reply may be all that is left of an element
-	exec       bool           // the last reply is that to EXEC
+	start, end int64          // where its bytes begin and end in the stream
+	deadline   int64          // on the stall clock, 0: none
 	awaits     *confirmations // pushes to come instead, or nil
 	sink       *sink          // where the reply goes if it is a string, or nil
-	deadline   int64          // on the stall clock, 0: none
-	waiting    bool           // guarded by Conn.mu: asleep on ready
-	hidden     bool           // observers must not see it
+	home       *Conn          // where Release puts it
 
-	// Owned by the leader until done, then by the caller.
-	got     int
-	view    resp3.View // the reply of a single command
-	buf     []byte     // its memory
-	replies Replies    // of a batch
-	err     error      // why there is no (further) reply
+	replies *Replies // of a batch, or nil
+	wrote   int64    // bytes of the stream known to be handed over, when err is set
 	phase   string
 	outcome command.Outcome
-	wrote   int64 // bytes of the stream known to be handed over, when err is set
 }
 
 // keepReply is how large a reply's memory may be to be kept for the next call.
@@ -68,6 +70,9 @@ func (c *Conn) newCall(want int) *call {
 		}
 	}
 	k.want = want
+	if want > 1 && k.replies == nil {
+		k.replies = new(Replies)
+	}
 	return k
 }
 
@@ -76,7 +81,7 @@ func (k *call) Release() {
 	if cap(k.buf) > keepReply {
 		k.buf = nil
 	}
-	if len(k.replies.places) > 0 {
+	if k.replies != nil {
 		k.replies.Reset(keepReply)
 	}
 	k.view, k.err, k.phase, k.awaits, k.sink = resp3.View{}, nil, "", nil, nil

@@ -46,8 +46,13 @@ func (r *Replies) addLong(v resp3.View) {
 	r.long = append(r.long, v)
 }
 
-// Len returns how many replies were added.
-func (r *Replies) Len() int { return len(r.places) }
+// Len returns how many replies were added, none to nil.
+func (r *Replies) Len() int {
+	if r == nil {
+		return 0
+	}
+	return len(r.places)
+}
 
 // At returns reply i, or the zero View if there is none. It lies in the memory
 // of r until Reset.

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/session"
 )
 
 // CopyTo runs a command that is answered by a string, such as command.Get,
@@ -45,7 +46,7 @@ func (c *Client) CopyTo(ctx context.Context, w io.Writer, cmd command.Sendable) 
 	}
 	m, err := io.WriteString(w, text)
 	if err != nil {
-		err = &Error{Command: r.Name(), Node: c.node.Name(), Phase: "copy", Outcome: command.Done, Attempts: 1, Err: err}
+		err = session.CopyError(&r, c.node.Name(), err)
 	}
 	return int64(m), err
 }

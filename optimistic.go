@@ -65,21 +65,9 @@ func (c *Client) WatchTx(ctx context.Context, keys []string, attempts int, fn fu
 			if n == attempts {
 				return &ConflictError{Attempts: n, Err: err}
 			}
-			if !pause(ctx, rand.N(min(pauseBase<<min(n, 16), pauseMax))) {
-				return &ConflictError{Attempts: n, Err: session.Ended(ctx)}
+			if err := session.Sleep(ctx, rand.N(min(pauseBase<<min(n, 16), pauseMax))); err != nil {
+				return &ConflictError{Attempts: n, Err: err}
 			}
 		}
 	})
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -99,7 +99,7 @@ func (n *Node) unhold(c *session.Conn) {
 // watch ends the commands that block without end when the node gives no sign
 // of life any more, which a peer that is frozen or cut off never says itself.
 func (n *Node) watch() {
-	for sleep(n.ctx, watchEvery) == nil && n.anyBlocked() {
+	for session.Sleep(n.ctx, watchEvery) == nil && n.anyBlocked() {
 		if n.alive() {
 			continue
 		}

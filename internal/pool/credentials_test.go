@@ -69,7 +69,7 @@ func (d *door) authenticated() int {
 }
 
 func (d *door) dial(ctx context.Context) (net.Conn, error) {
-	if err := sleep(ctx, d.delay); err != nil {
+	if err := session.Sleep(ctx, d.delay); err != nil {
 		return nil, err
 	}
 	client, server := simnet.Pipe(simnet.Options{})
@@ -153,7 +153,7 @@ func (v *vault) ask(ctx context.Context) (Credentials, error) {
 	if life > 0 {
 		give.Expires = time.Now().Add(life)
 	}
-	if ended := sleep(ctx, takes); ended != nil {
+	if ended := session.Sleep(ctx, takes); ended != nil {
 		return Credentials{}, ended
 	}
 	return give, err

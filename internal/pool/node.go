@@ -319,7 +319,7 @@ func (n *Node) dial() {
 	n.mu.Unlock()
 
 	var c *session.Conn
-	err := sleep(n.ctx, pause)
+	err := session.Sleep(n.ctx, pause)
 	if err == nil {
 		cfg := n.cfg.Session
 		cfg.Role = "shared"
@@ -386,20 +386,6 @@ func backoff(failures int) time.Duration {
 // Backoff returns how long to wait before the next try after failures in a row,
 // for connections that Dial opened and that do not last.
 func Backoff(failures int) time.Duration { return backoff(failures) }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // Close ends all connections and the dialler, and waits for them.
 func (n *Node) Close() error {

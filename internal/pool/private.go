@@ -229,15 +229,12 @@ func (n *Node) await(ctx context.Context) error {
 	}
 	n.mu.Unlock()
 	if pause > n.cfg.OfflineWait {
-		if err := sleep(ctx, n.cfg.OfflineWait); err != nil {
-			return session.Ended(ctx)
+		if err := session.Sleep(ctx, n.cfg.OfflineWait); err != nil {
+			return err
 		}
 		return errBackoff
 	}
-	if err := sleep(ctx, pause); err != nil {
-		return session.Ended(ctx)
-	}
-	return nil
+	return session.Sleep(ctx, pause)
 }
 
 // dialled notes how a private dial ended.

@@ -24,7 +24,8 @@ var specs = [kinds][2]*command.Spec{
 }
 
 func verb(name string) *command.Spec {
-	return command.NewSpec(command.Spec{Name: name, Arity: -2, Flags: command.PubSub, Retry: command.RetrySession})
+	spec, _ := command.Lookup(name)
+	return spec
 }
 
 // keep is the keeper: it runs while anything is subscribed to, and makes the

@@ -228,7 +228,7 @@ func (c *Conn) peek(d time.Duration) {
 	c.handOver()
 }
 
-var pingRequest = command.NewRequest(command.NewSpec(command.Spec{Name: "PING", Arity: -1}))
+var pingRequest = command.Ping().Request()
 
 // ping asks an idle server for a sign of life, and ends the connection of one
 // that gives none.

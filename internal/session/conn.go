@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -280,16 +279,6 @@ func (c *Conn) error(r *command.Request, phase string, o command.Outcome, err er
 type withdrawnError struct{ err error }
 
 func (e *withdrawnError) Error() string { return e.err.Error() }
-
-// Ended says why ctx has ended: with the context's own error, and with the
-// cause that its owner gave, if any.
-func Ended(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
 
 // run writes and reads until k is done, or returns why the caller left early.
 // It is called with mu held and returns without it.

@@ -25,12 +25,17 @@ type Hello struct {
 }
 
 var (
-	helloSpec   = command.NewSpec(command.Spec{Name: "HELLO", Arity: -1, Flags: command.Secret, Retry: command.RetrySession})
-	authSpec    = command.NewSpec(command.Spec{Name: "AUTH", Arity: -2, Flags: command.Secret, Retry: command.RetrySession})
-	selectSpec  = command.NewSpec(command.Spec{Name: "SELECT", Arity: 2, Retry: command.RetrySession})
-	setnameSpec = command.NewSpec(command.Spec{Name: "CLIENT SETNAME", Arity: 3, Retry: command.RetrySession})
-	setinfoSpec = command.NewSpec(command.Spec{Name: "CLIENT SETINFO", Arity: 4, Retry: command.RetrySession})
+	helloSpec   = spec("HELLO")
+	authSpec    = spec("AUTH")
+	selectSpec  = spec("SELECT")
+	setnameSpec = spec("CLIENT SETNAME")
+	setinfoSpec = spec("CLIENT SETINFO")
 )
+
+func spec(name string) *command.Spec {
+	s, _ := command.Lookup(name)
+	return s
+}
 
 // Open makes a Conn of nc and greets the server. The handshake is atomic: the
 // Conn is returned only when every reply of it was read and matched; otherwise

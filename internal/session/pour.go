@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/redisx/redisx/command"
-	"github.com/redisx/redisx/resp3"
 )
 
 // errSink ends a connection in the middle of a string that nobody takes.
@@ -23,8 +22,9 @@ type sink struct {
 // Pour sends one request, of a connection that nobody else uses, and writes the
 // string that answers it to w, piece by piece as it arrives, on the caller's
 // goroutine. While w waits, the connection is not taken for dead; Close waits
-// for w. A reply that is no string is returned, for the caller to judge and to
-// release.
+// for w. A reply that did not come in pieces, as it is no plain string, or
+// because another goroutine, which checked the connection, has read it, is
+// returned for the caller to judge, to write and to release.
 //
 // Once a piece is written, a context that ends, a lost connection and an error
 // of w (Outcome Done) end the connection: the rest of the string cannot be
@@ -33,20 +33,15 @@ func (c *Conn) Pour(ctx context.Context, r *command.Request, w io.Writer) (int64
 	s := &sink{w: w}
 	reply, err := c.do(ctx, r, nil, s)
 	if s.err != nil {
-		return s.n, reply, &command.Error{
-			Command: r.Name(), Node: c.cfg.Node, Phase: "copy", Outcome: command.Done, Attempts: 1, Err: s.err,
-		}
+		err = CopyError(r, c.cfg.Node, s.err)
 	}
-	if err != nil || s.open || reply.View().Kind() != resp3.BulkString {
-		return s.n, reply, err
-	}
-	// Another goroutine, which checked the connection, has read the reply.
-	s.write(reply.View().Bytes())
-	reply.Release()
-	if s.err != nil {
-		err = &command.Error{Command: r.Name(), Node: c.cfg.Node, Phase: "copy", Outcome: command.Done, Attempts: 1, Err: s.err}
-	}
-	return s.n, command.Reply{}, err
+	return s.n, reply, err
+}
+
+// CopyError is the error of r, whose reply came, because of err, of the writer
+// that it went to.
+func CopyError(r *command.Request, node string, err error) error {
+	return &command.Error{Command: r.Name(), Node: node, Phase: "copy", Outcome: command.Done, Attempts: 1, Err: err}
 }
 
 func (s *sink) write(b []byte) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/session"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -97,7 +98,7 @@ func (b *batch) again() bool {
 		b.before[b.tail+n].note(e, now)
 	}
 	b.s.tell(b.ctx, r, e, before, len(b.held), pause)
-	if ended := wait(b.ctx, pause); ended != nil {
+	if ended := session.Sleep(b.ctx, pause); ended != nil {
 		for _, e := range b.held {
 			gone(e, ended)
 		}

@@ -103,7 +103,7 @@ func (s *Standalone) again(ctx context.Context, r *command.Request, err error) (
 		pause := before.pause()
 		before.note(e, now)
 		s.tell(ctx, r, e, &before, 1, pause)
-		if ended := wait(ctx, pause); ended != nil {
+		if ended := session.Sleep(ctx, pause); ended != nil {
 			err = gone(e, ended)
 			before.close(e)
 			s.Failed(e)
@@ -148,17 +148,6 @@ func retry(r *command.Request, e *command.Error, attempt, n int) telemetry.Retry
 // pause returns how long to wait before the next attempt.
 func (p *past) pause() time.Duration {
 	return rand.N(min(pauseBase<<min(p.reads+p.notRun, 16), pauseMax))
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return session.Ended(ctx)
-	}
 }
 
 // gone makes e the error of a command whose caller's context ended in the pause

@@ -22,8 +22,6 @@ var ErrUncached = errors.New("tracking: not cached")
 // while there is no connection.
 const firstWait = time.Second
 
-var pttlSpec = command.NewSpec(command.Spec{Name: "PTTL", Arity: 2, Flags: command.ReadOnly, Retry: command.RetryRead, Keys: command.KeySpec{First: 1, Last: 1, Step: 1}})
-
 // flight is one fetch and those who wait for it.
 type flight struct {
 	ctx     context.Context // ends when the last caller has left
@@ -206,7 +204,7 @@ func (h *Hub) fetch(l *line, s *slot, f *flight, r command.Request, keys []strin
 	for _, k := range keys {
 		// Before r: a key that appears, or gets another life, in between is
 		// told of as changed.
-		rs = append(rs, command.NewRequest(pttlSpec, command.Str(k)))
+		rs = append(rs, command.PTTL(k).Request())
 	}
 	rs = append(rs, r)
 	life := int64(math.MaxInt64)

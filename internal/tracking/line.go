@@ -11,8 +11,6 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
-var trackingSpec = command.NewSpec(command.Spec{Name: "CLIENT TRACKING", Arity: -3, Retry: command.RetrySession})
-
 var errLost = errors.New("tracking: the connection was lost")
 
 // line is one tracking connection.
@@ -142,14 +140,14 @@ func (h *Hub) track(ctx context.Context, c *session.Conn) error {
 	if !c.RESP3() {
 		return ErrNoPush // the server would track, and keep it to itself
 	}
-	r := command.NewRequest(trackingSpec, command.Str("ON"))
+	var opts []command.TrackingOption
 	if len(h.cfg.Prefixes) > 0 {
-		r.Add(command.Str("BCAST"))
+		opts = append(opts, command.BCAST)
 	}
 	for _, p := range h.cfg.Prefixes {
-		r.Add(command.Str("PREFIX"))
-		r.Add(command.Str(p))
+		opts = append(opts, command.PREFIX(p))
 	}
+	r := command.ClientTrackingOn(opts...).Request()
 	reply, err := c.Do(ctx, &r)
 	if err == nil {
 		reply.Release()

@@ -13,8 +13,6 @@ const MaxWatches = 100_000
 // ErrOverloaded is returned beyond MaxWatches.
 var ErrOverloaded = errors.New("tracking: too many watches")
 
-var existsSpec = command.NewSpec(command.Spec{Name: "EXISTS", Arity: -2, Flags: command.ReadOnly, Retry: command.RetryRead, Keys: command.KeySpec{First: 1, Last: -1, Step: 1}})
-
 type watch struct {
 	hub     *Hub
 	key     string
@@ -39,7 +37,7 @@ func (h *Hub) Watch(ctx context.Context, key string) (command.Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := command.NewRequest(existsSpec, command.Str(key))
+	r := command.Exists(key).Request()
 	reply, err := l.conn.Do(ctx, &r)
 	if err != nil {
 		w.Stop()

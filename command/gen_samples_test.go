@@ -114,7 +114,7 @@ var samples = []sample{
 	{command: "RESTORE", function: "Restore", cmd: typed(Restore("text", time.Second, "\x00\x05hello\n\x00cr\xdfve4 \n", REPLACE)), wire: "RESTORE text 1000 \"\\x00\\x05hello\\n\\x00cr\\xdfve4 \\n\" REPLACE", reply: "OK"},
 	{command: "RESTORE", function: "RestoreBytes", cmd: typed(RestoreBytes("out", 0, []byte("\x00\x05hello\n\x00cr\xdfve4 \n"))), wire: "RESTORE out 0 \"\\x00\\x05hello\\n\\x00cr\\xdfve4 \\n\"", reply: "OK"},
 	{command: "RESTORE-ASKING", function: "", cmd: raw("RESTORE-ASKING out 0 \"\\x00\\x05hello\\n\\x00cr\\xdfve4 \\n\""), wire: "RESTORE-ASKING out 0 \"\\x00\\x05hello\\n\\x00cr\\xdfve4 \\n\"", reply: "OK"},
-	{command: "SCAN", function: "Scan", cmd: typed(Scan(0)), wire: "SCAN 0", reply: "[bulk,array<bulk>]"},
+	{command: "SCAN", function: "Scan", cmd: typed(Scan(0)), wire: "SCAN 0", reply: "[bulk,array<bulk>]", varies: true},
 	{command: "SCAN", function: "Scan", cmd: typed(Scan(0, MATCH("te*"), COUNT(100), TYPE("string"))), wire: "SCAN 0 MATCH te* COUNT 100 TYPE string", reply: "[bulk,array<bulk>]"},
 	{command: "SORT", function: "Sort", cmd: typed(Sort("numbers")), wire: "SORT numbers", reply: "array<bulk>"},
 	{command: "SORT", function: "Sort", cmd: typed(Sort("list", BY("nosort"), LIMIT(0, 2))), wire: "SORT list BY nosort LIMIT 0 2", reply: "array<bulk>"},

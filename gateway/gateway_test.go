@@ -3,6 +3,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -248,6 +249,44 @@ func TestTextAndOversizedMessagesEndTheConnection(t *testing.T) {
 	if n := got.Load(); n > 100_001 { // the library looks one byte beyond
 		t.Errorf("redis was sent %d bytes", n)
 	}
+}
+
+// The library hands out what it has of a frame whose connection ends, still
+// masked: Redis must not be sent noise that could be a command.
+func TestAFrameThatIsCutOffNeverReachesRedis(t *testing.T) {
+	got := make(chan []byte, 1)
+	h := &Handler{}
+	redisOf(t, h, func(nc net.Conn) {
+		b, _ := io.ReadAll(nc)
+		got <- b
+	})
+	nc, err := net.Dial("tcp", serve(t, h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	io.WriteString(nc, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	if r, err := http.ReadResponse(bufio.NewReader(nc), nil); err != nil || r.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(r, err)
+	}
+	whole := "PING\r\n"
+	nc.Write(frame(whole, len(whole)))
+	nc.Write(frame("ECHO hello\r\n", 6))
+	nc.(*net.TCPConn).CloseWrite()
+	if b := string(<-got); b != whole {
+		t.Errorf("redis was sent %q, want %q", b, whole)
+	}
+}
+
+// frame is a masked binary frame of payload, of which n bytes are there.
+func frame(payload string, n int) []byte {
+	mask := [4]byte{0x80, 0x81, 0, 0xff}
+	b := append([]byte{0x82, 0x80 | byte(len(payload))}, mask[:]...)
+	for i := range n {
+		b = append(b, payload[i]^mask[i%4])
+	}
+	return b
 }
 
 func TestBeyondMaxConnsIsRefused(t *testing.T) {

@@ -87,7 +87,9 @@ func (y *relay) up() {
 		for err == nil {
 			var n int
 			n, err = message.Read(b)
-			if n > 0 && !y.toRedis(b[:n]) {
+			// What comes with an error is of a frame that was cut off, and the
+			// library has not unmasked it.
+			if n > 0 && (err == nil || err == io.EOF) && !y.toRedis(b[:n]) {
 				return
 			}
 		}

@@ -13,6 +13,7 @@ const (
 	bigWrite  = 64 << 10  // more than this is written in the background
 	keepWrite = 256 << 10 // larger write buffers are kept while bursts last
 	maxWrites = 8         // that one caller makes for others
+	loneBatch = 32        // commands: a batch of so many is written without waiting for others
 	partWrite = 256 << 10 // the most that is written at once: progress, for the stall clock
 )
 
@@ -164,7 +165,7 @@ func (c *Conn) write(ctx context.Context, k *call) {
 			c.wg.Go(c.writeRest)
 			return
 		}
-		if c.nflight > k.want { // others are in flight
+		if c.nflight > k.want && k.want < loneBatch { // others are in flight, and may add
 			c.mu.Unlock()
 			yield()
 			c.mu.Lock()

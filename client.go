@@ -130,6 +130,16 @@ func (c *Client) Do(ctx context.Context, r command.Request) (command.Reply, erro
 	return c.do(ctx, &r)
 }
 
+// run runs a command of Commands. A Client is called directly, not as a Doer:
+// then the request need not be copied, and whoever waits has less on its stack.
+func run[T any](ctx context.Context, d command.Doer, cmd *command.Cmd[T]) (T, error) {
+	c, ok := d.(*Client)
+	if !ok || c.observers.Commands() || cmd.RequestRef().Err() != nil {
+		return cmd.Do(ctx, d)
+	}
+	return cmd.Finish(c.do(ctx, cmd.RequestRef()))
+}
+
 // doObserved is do, apart so that a caller who waits in do has no more on its
 // stack than it needs.
 //

@@ -19,133 +19,133 @@ type Commands struct{ d command.Doer }
 // Append adds value to the end of the string at key and returns the new length.
 func (c Commands) Append(ctx context.Context, key, value string) (int64, error) {
 	cmd := command.Append(key, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Decr takes one from the number at key and returns the result.
 func (c Commands) Decr(ctx context.Context, key string) (int64, error) {
 	cmd := command.Decr(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // DecrBy takes n from the number at key and returns the result.
 func (c Commands) DecrBy(ctx context.Context, key string, n int64) (int64, error) {
 	cmd := command.DecrBy(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // DelEx deletes the string at key if the condition holds, and reports whether
 // it did. Valkey knows IFEQ and IFNE only.
 func (c Commands) DelEx(ctx context.Context, key string, opt command.DelExOption) (bool, error) {
 	cmd := command.DelEx(key, opt)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // DelIfEq deletes the string at key if it equals value, and reports whether it
 // did.
 func (c Commands) DelIfEq(ctx context.Context, key, value string) (bool, error) {
 	cmd := command.DelIfEq(key, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Digest returns the XXH3 digest of the string at key as 16 hex digits, or Nil.
 // IFDEQ and IFDNE take it.
 func (c Commands) Digest(ctx context.Context, key string) (string, error) {
 	cmd := command.Digest(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Get returns the string at key, or Nil when there is none.
 func (c Commands) Get(ctx context.Context, key string) (string, error) {
 	cmd := command.Get(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetBytes is Get for bytes.
 func (c Commands) GetBytes(ctx context.Context, key string) ([]byte, error) {
 	cmd := command.GetBytes(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetDel returns the string at key and deletes the key, or returns Nil.
 func (c Commands) GetDel(ctx context.Context, key string) (string, error) {
 	cmd := command.GetDel(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetDelBytes is GetDel for bytes.
 func (c Commands) GetDelBytes(ctx context.Context, key string) ([]byte, error) {
 	cmd := command.GetDelBytes(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetEx returns the string at key, or Nil, and sets or removes its time to
 // live.
 func (c Commands) GetEx(ctx context.Context, key string, opts ...command.GetExOption) (string, error) {
 	cmd := command.GetEx(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetExBytes is GetEx for bytes.
 func (c Commands) GetExBytes(ctx context.Context, key string, opts ...command.GetExOption) ([]byte, error) {
 	cmd := command.GetExBytes(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetRange returns the bytes from start to stop, both included; negative ones
 // count from the end.
 func (c Commands) GetRange(ctx context.Context, key string, start, stop int64) (string, error) {
 	cmd := command.GetRange(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Incr adds one to the number at key and returns the result.
 func (c Commands) Incr(ctx context.Context, key string) (int64, error) {
 	cmd := command.Incr(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // IncrBy adds n to the number at key and returns the result.
 func (c Commands) IncrBy(ctx context.Context, key string, n int64) (int64, error) {
 	cmd := command.IncrBy(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // IncrByFloat adds x to the number at key and returns the result.
 func (c Commands) IncrByFloat(ctx context.Context, key string, x float64) (float64, error) {
 	cmd := command.IncrByFloat(key, x)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LCS returns the longest common subsequence of two strings.
 func (c Commands) LCS(ctx context.Context, key1, key2 string) (string, error) {
 	cmd := command.LCS(key1, key2)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LCSLen returns the length of the longest common subsequence of two strings.
 func (c Commands) LCSLen(ctx context.Context, key1, key2 string) (int64, error) {
 	cmd := command.LCSLen(key1, key2)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LCSMatches returns where the longest common subsequence of two strings lies
 // in each of them.
 func (c Commands) LCSMatches(ctx context.Context, key1, key2 string, opts ...command.LCSOption) (command.Common, error) {
 	cmd := command.LCSMatches(key1, key2, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MGet returns the strings at keys, in their order.
 func (c Commands) MGet(ctx context.Context, keys ...string) ([]command.Optional[string], error) {
 	cmd := command.MGet(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MSet stores several keys at once.
 func (c Commands) MSet(ctx context.Context, pairs ...command.Pair) error {
 	cmd := command.MSet(pairs...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -153,27 +153,27 @@ func (c Commands) MSet(ctx context.Context, pairs ...command.Pair) error {
 // if any exists, with XX none if any does not.
 func (c Commands) MSetEx(ctx context.Context, pairs []command.Pair, opts ...command.MSetExOption) (bool, error) {
 	cmd := command.MSetEx(pairs, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MSetNX stores several keys, all or none: none if any of them exists.
 func (c Commands) MSetNX(ctx context.Context, pairs ...command.Pair) (bool, error) {
 	cmd := command.MSetNX(pairs...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Set stores value at key. With NX or XX it returns Nil when the condition kept
 // it from doing so.
 func (c Commands) Set(ctx context.Context, key, value string, opts ...command.SetOption) error {
 	cmd := command.Set(key, value, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // SetBytes is Set for bytes, which must not change until the reply is there.
 func (c Commands) SetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) error {
 	cmd := command.SetBytes(key, value, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -181,110 +181,110 @@ func (c Commands) SetBytes(ctx context.Context, key string, value []byte, opts .
 // that is no sign of success.
 func (c Commands) SetGet(ctx context.Context, key, value string, opts ...command.SetOption) (string, error) {
 	cmd := command.SetGet(key, value, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SetGetBytes is SetGet for bytes, which must not change until the reply is
 // there.
 func (c Commands) SetGetBytes(ctx context.Context, key string, value []byte, opts ...command.SetOption) ([]byte, error) {
 	cmd := command.SetGetBytes(key, value, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SetNX stores value at key if there is nothing yet, and reports whether it
 // did.
 func (c Commands) SetNX(ctx context.Context, key, value string) (bool, error) {
 	cmd := command.SetNX(key, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SetRange overwrites the string at key from offset on and returns its length.
 func (c Commands) SetRange(ctx context.Context, key string, offset int64, value string) (int64, error) {
 	cmd := command.SetRange(key, offset, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // StrLen returns the length of the string at key, 0 when there is none.
 func (c Commands) StrLen(ctx context.Context, key string) (int64, error) {
 	cmd := command.StrLen(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitCount returns how many bits of the string at key are 1.
 func (c Commands) BitCount(ctx context.Context, key string) (int64, error) {
 	cmd := command.BitCount(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitCountRange returns how many bits from start to end are 1, both included.
 func (c Commands) BitCountRange(ctx context.Context, key string, start, end int64, opts ...command.BitRangeOption) (int64, error) {
 	cmd := command.BitCountRange(key, start, end, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitField runs operations on integers of any width in the bits of a string, in
 // order, and returns one result each.
 func (c Commands) BitField(ctx context.Context, key string, ops ...command.BitFieldOp) ([]command.Optional[int64], error) {
 	cmd := command.BitField(key, ops...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitFieldRO reads integers of any width in the bits of a string.
 func (c Commands) BitFieldRO(ctx context.Context, key string, gets ...command.BitFieldGet) ([]int64, error) {
 	cmd := command.BitFieldRO(key, gets...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitOp stores the bitwise combination of the sources at dest and returns its
 // length.
 func (c Commands) BitOp(ctx context.Context, operation command.BitOperation, dest string, sources ...string) (int64, error) {
 	cmd := command.BitOp(operation, dest, sources...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitPos returns the position of the first bit with that value, -1 when there
 // is none.
 func (c Commands) BitPos(ctx context.Context, key string, bit bool) (int64, error) {
 	cmd := command.BitPos(key, bit)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BitPosRange returns the position of the first bit with that value from start
 // to end.
 func (c Commands) BitPosRange(ctx context.Context, key string, bit bool, start, end int64, opts ...command.BitRangeOption) (int64, error) {
 	cmd := command.BitPosRange(key, bit, start, end, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GetBit returns the bit at offset.
 func (c Commands) GetBit(ctx context.Context, key string, offset int64) (bool, error) {
 	cmd := command.GetBit(key, offset)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SetBit sets the bit at offset and returns what it was.
 func (c Commands) SetBit(ctx context.Context, key string, offset int64, bit bool) (bool, error) {
 	cmd := command.SetBit(key, offset, bit)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PFAdd adds elements to the sketch at key and reports whether its estimate may
 // have changed.
 func (c Commands) PFAdd(ctx context.Context, key string, elements ...string) (bool, error) {
 	cmd := command.PFAdd(key, elements...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PFCount estimates how many different elements the sketches saw together.
 func (c Commands) PFCount(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.PFCount(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PFMerge merges the sources into the sketch at dest.
 func (c Commands) PFMerge(ctx context.Context, dest string, sources ...string) error {
 	cmd := command.PFMerge(dest, sources...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -292,33 +292,33 @@ func (c Commands) PFMerge(ctx context.Context, dest string, sources ...string) e
 // key without REPLACE.
 func (c Commands) Copy(ctx context.Context, source, dest string, opts ...command.CopyOption) (bool, error) {
 	cmd := command.Copy(source, dest, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Del deletes keys and returns how many there were.
 func (c Commands) Del(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.Del(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Dump returns the value at key in the server's own format, or Nil. Restore
 // takes it.
 func (c Commands) Dump(ctx context.Context, key string) (string, error) {
 	cmd := command.Dump(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // DumpBytes is Dump for bytes.
 func (c Commands) DumpBytes(ctx context.Context, key string) ([]byte, error) {
 	cmd := command.DumpBytes(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Exists returns how many of the keys there are; a key named twice counts
 // twice.
 func (c Commands) Exists(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.Exists(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Expire deletes the key after ttl, at once if ttl is not positive, and reports
@@ -326,104 +326,104 @@ func (c Commands) Exists(ctx context.Context, keys ...string) (int64, error) {
 // PEXPIRE.
 func (c Commands) Expire(ctx context.Context, key string, ttl time.Duration, opts ...command.ExpireOption) (bool, error) {
 	cmd := command.Expire(key, ttl, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ExpireAt deletes the key at a point in time and reports whether that was set.
 // It is sent as EXPIREAT or, finer than a second, as PEXPIREAT.
 func (c Commands) ExpireAt(ctx context.Context, key string, at time.Time, opts ...command.ExpireOption) (bool, error) {
 	cmd := command.ExpireAt(key, at, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ExpireTime returns when the key expires, to the second, or Nil when there is
 // no key.
 func (c Commands) ExpireTime(ctx context.Context, key string) (command.Deadline, error) {
 	cmd := command.ExpireTime(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Keys returns all keys that fit a glob pattern. It holds the server up for as
 // long as it takes; see Scan.
 func (c Commands) Keys(ctx context.Context, pattern string) ([]string, error) {
 	cmd := command.Keys(pattern)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Move moves the key to another database and reports whether it did.
 func (c Commands) Move(ctx context.Context, key string, db int64) (bool, error) {
 	cmd := command.Move(key, db)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ObjectEncoding names the internal form of the value at key, or returns Nil.
 func (c Commands) ObjectEncoding(ctx context.Context, key string) (string, error) {
 	cmd := command.ObjectEncoding(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ObjectFreq returns how often the key was used, on a logarithmic scale, under
 // an LFU policy only.
 func (c Commands) ObjectFreq(ctx context.Context, key string) (int64, error) {
 	cmd := command.ObjectFreq(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ObjectIdleTime returns how many seconds the key was not used, or Nil.
 func (c Commands) ObjectIdleTime(ctx context.Context, key string) (int64, error) {
 	cmd := command.ObjectIdleTime(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ObjectRefCount returns how many references the value at key has, or Nil.
 func (c Commands) ObjectRefCount(ctx context.Context, key string) (int64, error) {
 	cmd := command.ObjectRefCount(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Persist takes the key's time to live away and reports whether it had one.
 func (c Commands) Persist(ctx context.Context, key string) (bool, error) {
 	cmd := command.Persist(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PExpireTime returns when the key expires, to the millisecond, or Nil when
 // there is no key.
 func (c Commands) PExpireTime(ctx context.Context, key string) (command.Deadline, error) {
 	cmd := command.PExpireTime(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PTTL returns how long the key has left, to the millisecond, or Nil when there
 // is no key.
 func (c Commands) PTTL(ctx context.Context, key string) (command.Lifetime, error) {
 	cmd := command.PTTL(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RandomKey returns one of the keys, or Nil when there are none.
 func (c Commands) RandomKey(ctx context.Context) (string, error) {
 	cmd := command.RandomKey()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Rename renames a key, in place of another if need be.
 func (c Commands) Rename(ctx context.Context, key, to string) error {
 	cmd := command.Rename(key, to)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // RenameNX renames a key if the new name is free, and reports whether it did.
 func (c Commands) RenameNX(ctx context.Context, key, to string) (bool, error) {
 	cmd := command.RenameNX(key, to)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Restore makes a key from what Dump returned. A ttl of 0 is none.
 func (c Commands) Restore(ctx context.Context, key string, ttl time.Duration, value string, opts ...command.RestoreOption) error {
 	cmd := command.Restore(key, ttl, value, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -431,7 +431,7 @@ func (c Commands) Restore(ctx context.Context, key string, ttl time.Duration, va
 // there.
 func (c Commands) RestoreBytes(ctx context.Context, key string, ttl time.Duration, value []byte, opts ...command.RestoreOption) error {
 	cmd := command.RestoreBytes(key, ttl, value, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -439,77 +439,77 @@ func (c Commands) RestoreBytes(ctx context.Context, key string, ttl time.Duratio
 // it.
 func (c Commands) Scan(ctx context.Context, cursor uint64, opts ...command.ScanOption) (command.ScanResult, error) {
 	cmd := command.Scan(cursor, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Sort returns the elements of a list, set or sorted set, sorted as numbers.
 func (c Commands) Sort(ctx context.Context, key string, opts ...command.SortOption) ([]string, error) {
 	cmd := command.Sort(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SortGet is Sort that returns other keys' values: in each pattern the element
 // stands for "*"; "#" is the element itself.
 func (c Commands) SortGet(ctx context.Context, key string, patterns []string, opts ...command.SortOption) ([]command.Optional[string], error) {
 	cmd := command.SortGet(key, patterns, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SortStore stores what Sort returns in the list at dest, and returns its
 // length.
 func (c Commands) SortStore(ctx context.Context, key, dest string, opts ...command.SortOption) (int64, error) {
 	cmd := command.SortStore(key, dest, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SortRO is Sort as a command that only reads.
 func (c Commands) SortRO(ctx context.Context, key string, opts ...command.SortOption) ([]string, error) {
 	cmd := command.SortRO(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SortGetRO is SortGet as a command that only reads.
 func (c Commands) SortGetRO(ctx context.Context, key string, patterns []string, opts ...command.SortOption) ([]command.Optional[string], error) {
 	cmd := command.SortGetRO(key, patterns, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Touch marks keys as used and returns how many there are.
 func (c Commands) Touch(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.Touch(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // TTL returns how long the key has left, to the second, or Nil when there is no
 // key.
 func (c Commands) TTL(ctx context.Context, key string) (command.Lifetime, error) {
 	cmd := command.TTL(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Type names the type of the value at key, "none" when there is no key.
 func (c Commands) Type(ctx context.Context, key string) (string, error) {
 	cmd := command.Type(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Unlink deletes keys, freeing their memory in the background, and returns how
 // many there were.
 func (c Commands) Unlink(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.Unlink(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HDel deletes fields of a hash and returns how many there were.
 func (c Commands) HDel(ctx context.Context, key string, fields ...string) (int64, error) {
 	cmd := command.HDel(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HExists reports whether a hash has a field.
 func (c Commands) HExists(ctx context.Context, key, field string) (bool, error) {
 	cmd := command.HExists(key, field)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HExpire deletes fields of a hash after ttl, at once if ttl is 0, and returns
@@ -517,1118 +517,1118 @@ func (c Commands) HExists(ctx context.Context, key, field string) (bool, error) 
 // HPEXPIRE.
 func (c Commands) HExpire(ctx context.Context, key string, ttl time.Duration, fields []string, opts ...command.HExpireOption) ([]command.FieldExpiry, error) {
 	cmd := command.HExpire(key, ttl, fields, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HExpireAt deletes fields of a hash at a point in time and returns what became
 // of each. It is sent as HEXPIREAT or, finer than a second, as HPEXPIREAT.
 func (c Commands) HExpireAt(ctx context.Context, key string, at time.Time, fields []string, opts ...command.HExpireOption) ([]command.FieldExpiry, error) {
 	cmd := command.HExpireAt(key, at, fields, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HExpireTime returns when fields of a hash expire, to the second; absent ones
 // are not OK.
 func (c Commands) HExpireTime(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Deadline], error) {
 	cmd := command.HExpireTime(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HGet returns a field of a hash, or Nil.
 func (c Commands) HGet(ctx context.Context, key, field string) (string, error) {
 	cmd := command.HGet(key, field)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HGetBytes is HGet for bytes.
 func (c Commands) HGetBytes(ctx context.Context, key, field string) ([]byte, error) {
 	cmd := command.HGetBytes(key, field)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HGetAll returns all fields of a hash; none is an empty map.
 func (c Commands) HGetAll(ctx context.Context, key string) (map[string]string, error) {
 	cmd := command.HGetAll(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HGetDel returns fields of a hash, in their order, and deletes them.
 func (c Commands) HGetDel(ctx context.Context, key string, fields ...string) ([]command.Optional[string], error) {
 	cmd := command.HGetDel(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HGetEx returns fields of a hash, in their order, and sets or removes their
 // time to live.
 func (c Commands) HGetEx(ctx context.Context, key string, fields []string, opts ...command.GetExOption) ([]command.Optional[string], error) {
 	cmd := command.HGetEx(key, fields, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HIncrBy adds n to the number in a field and returns the result.
 func (c Commands) HIncrBy(ctx context.Context, key, field string, n int64) (int64, error) {
 	cmd := command.HIncrBy(key, field, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HIncrByFloat adds x to the number in a field and returns the result.
 func (c Commands) HIncrByFloat(ctx context.Context, key, field string, x float64) (float64, error) {
 	cmd := command.HIncrByFloat(key, field, x)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HKeys returns the names of a hash's fields.
 func (c Commands) HKeys(ctx context.Context, key string) ([]string, error) {
 	cmd := command.HKeys(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HLen returns how many fields a hash has.
 func (c Commands) HLen(ctx context.Context, key string) (int64, error) {
 	cmd := command.HLen(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HMGet returns fields of a hash, in their order.
 func (c Commands) HMGet(ctx context.Context, key string, fields ...string) ([]command.Optional[string], error) {
 	cmd := command.HMGet(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HPersist takes the time to live of fields away and reports for each whether
 // it had one; absent ones are not OK.
 func (c Commands) HPersist(ctx context.Context, key string, fields ...string) ([]command.Optional[bool], error) {
 	cmd := command.HPersist(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HPExpireTime returns when fields of a hash expire, to the millisecond; absent
 // ones are not OK.
 func (c Commands) HPExpireTime(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Deadline], error) {
 	cmd := command.HPExpireTime(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HPTTL returns how long fields of a hash have left, to the millisecond; absent
 // ones are not OK.
 func (c Commands) HPTTL(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Lifetime], error) {
 	cmd := command.HPTTL(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HRandField returns the name of a random field, or Nil.
 func (c Commands) HRandField(ctx context.Context, key string) (string, error) {
 	cmd := command.HRandField(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HRandFieldCount returns n different random fields' names; with negative n
 // some may come twice.
 func (c Commands) HRandFieldCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.HRandFieldCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HRandFieldWithValues is HRandFieldCount with the values.
 func (c Commands) HRandFieldWithValues(ctx context.Context, key string, n int64) ([]command.Pair, error) {
 	cmd := command.HRandFieldWithValues(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HScan returns one step of a walk over the fields of a hash.
 func (c Commands) HScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.HScanResult, error) {
 	cmd := command.HScan(key, cursor, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HScanFields is HScan without the values (Redis 7.4, Valkey 8.0).
 func (c Commands) HScanFields(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ScanResult, error) {
 	cmd := command.HScanFields(key, cursor, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HSet sets fields of a hash and returns how many are new.
 func (c Commands) HSet(ctx context.Context, key string, fields ...command.Pair) (int64, error) {
 	cmd := command.HSet(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HSetEx sets fields of a hash with one time to live, all or none, and reports
 // whether it did.
 func (c Commands) HSetEx(ctx context.Context, key string, fields []command.Pair, opts ...command.HSetExOption) (bool, error) {
 	cmd := command.HSetEx(key, fields, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HSetNX sets a field that is not there yet, and reports whether it did.
 func (c Commands) HSetNX(ctx context.Context, key, field, value string) (bool, error) {
 	cmd := command.HSetNX(key, field, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HStrLen returns the length of a field's value.
 func (c Commands) HStrLen(ctx context.Context, key, field string) (int64, error) {
 	cmd := command.HStrLen(key, field)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HTTL returns how long fields of a hash have left, to the second; absent ones
 // are not OK.
 func (c Commands) HTTL(ctx context.Context, key string, fields ...string) ([]command.Optional[command.Lifetime], error) {
 	cmd := command.HTTL(key, fields...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // HVals returns the values of a hash's fields.
 func (c Commands) HVals(ctx context.Context, key string) ([]string, error) {
 	cmd := command.HVals(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BLMove is LMove that waits for an element for up to timeout; 0 waits without
 // end.
 func (c Commands) BLMove(ctx context.Context, source, dest string, from, to command.Side, timeout time.Duration) (string, error) {
 	cmd := command.BLMove(source, dest, from, to, timeout)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BLMPop is LMPop that waits for an element for up to timeout; 0 waits without
 // end.
 func (c Commands) BLMPop(ctx context.Context, timeout time.Duration, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
 	cmd := command.BLMPop(timeout, keys, side, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BLPop removes the first element of the first list that has one and returns it
 // with its key, or Nil after timeout; 0 waits without end.
 func (c Commands) BLPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
 	cmd := command.BLPop(timeout, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BRPop is BLPop at the other end.
 func (c Commands) BRPop(ctx context.Context, timeout time.Duration, keys ...string) (command.Pair, error) {
 	cmd := command.BRPop(timeout, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LIndex returns the element at index, or Nil; negative ones count from the
 // end.
 func (c Commands) LIndex(ctx context.Context, key string, index int64) (string, error) {
 	cmd := command.LIndex(key, index)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LInsert inserts value next to the first pivot and returns the new length, -1
 // when there is no pivot.
 func (c Commands) LInsert(ctx context.Context, key string, place command.Place, pivot, value string) (int64, error) {
 	cmd := command.LInsert(key, place, pivot, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LLen returns the length of a list.
 func (c Commands) LLen(ctx context.Context, key string) (int64, error) {
 	cmd := command.LLen(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LMove moves an element from one end of a list to an end of another and
 // returns it, or Nil.
 func (c Commands) LMove(ctx context.Context, source, dest string, from, to command.Side) (string, error) {
 	cmd := command.LMove(source, dest, from, to)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LMPop removes elements from one end of the first list that has any, one or
 // COUNT, or returns Nil.
 func (c Commands) LMPop(ctx context.Context, keys []string, side command.Side, opts ...command.PopOption) (command.Popped, error) {
 	cmd := command.LMPop(keys, side, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPop removes the first element and returns it, or Nil.
 func (c Commands) LPop(ctx context.Context, key string) (string, error) {
 	cmd := command.LPop(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPopBytes is LPop for bytes.
 func (c Commands) LPopBytes(ctx context.Context, key string) ([]byte, error) {
 	cmd := command.LPopBytes(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPopCount removes up to n first elements and returns them.
 func (c Commands) LPopCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.LPopCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPos returns the index of the first element equal to value, or Nil.
 func (c Commands) LPos(ctx context.Context, key, value string, opts ...command.LPosOption) (int64, error) {
 	cmd := command.LPos(key, value, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPosAll returns the indexes of up to n elements equal to value; 0 is all.
 func (c Commands) LPosAll(ctx context.Context, key, value string, n int64, opts ...command.LPosOption) ([]int64, error) {
 	cmd := command.LPosAll(key, value, n, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPush puts values before the first element, one after the other, and returns
 // the new length.
 func (c Commands) LPush(ctx context.Context, key string, values ...string) (int64, error) {
 	cmd := command.LPush(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPushBytes is LPush for bytes, which must not change until the reply is
 // there.
 func (c Commands) LPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
 	cmd := command.LPushBytes(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LPushX is LPush on lists that exist.
 func (c Commands) LPushX(ctx context.Context, key string, values ...string) (int64, error) {
 	cmd := command.LPushX(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LRange returns the elements from start to stop, both included; negative ones
 // count from the end.
 func (c Commands) LRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
 	cmd := command.LRange(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LRangeBytes is LRange for bytes.
 func (c Commands) LRangeBytes(ctx context.Context, key string, start, stop int64) ([][]byte, error) {
 	cmd := command.LRangeBytes(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LRem removes n elements equal to value, from the end if n is negative, all if
 // it is 0, and returns how many.
 func (c Commands) LRem(ctx context.Context, key string, n int64, value string) (int64, error) {
 	cmd := command.LRem(key, n, value)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LSet replaces the element at index.
 func (c Commands) LSet(ctx context.Context, key string, index int64, value string) error {
 	cmd := command.LSet(key, index, value)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // LTrim keeps only the elements from start to stop.
 func (c Commands) LTrim(ctx context.Context, key string, start, stop int64) error {
 	cmd := command.LTrim(key, start, stop)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // RPop removes the last element and returns it, or Nil.
 func (c Commands) RPop(ctx context.Context, key string) (string, error) {
 	cmd := command.RPop(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RPopBytes is RPop for bytes.
 func (c Commands) RPopBytes(ctx context.Context, key string) ([]byte, error) {
 	cmd := command.RPopBytes(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RPopCount removes up to n last elements and returns them, the last one first.
 func (c Commands) RPopCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.RPopCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RPush puts values after the last element and returns the new length.
 func (c Commands) RPush(ctx context.Context, key string, values ...string) (int64, error) {
 	cmd := command.RPush(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RPushBytes is RPush for bytes, which must not change until the reply is
 // there.
 func (c Commands) RPushBytes(ctx context.Context, key string, values ...[]byte) (int64, error) {
 	cmd := command.RPushBytes(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RPushX is RPush on lists that exist.
 func (c Commands) RPushX(ctx context.Context, key string, values ...string) (int64, error) {
 	cmd := command.RPushX(key, values...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SAdd adds members to a set and returns how many are new.
 func (c Commands) SAdd(ctx context.Context, key string, members ...string) (int64, error) {
 	cmd := command.SAdd(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SCard returns how many members a set has.
 func (c Commands) SCard(ctx context.Context, key string) (int64, error) {
 	cmd := command.SCard(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SDiff returns the members of the first set that none of the others has.
 func (c Commands) SDiff(ctx context.Context, keys ...string) ([]string, error) {
 	cmd := command.SDiff(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SDiffStore stores what SDiff returns at dest, and returns how many members
 // that are.
 func (c Commands) SDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
 	cmd := command.SDiffStore(dest, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SInter returns the members that all of the sets have.
 func (c Commands) SInter(ctx context.Context, keys ...string) ([]string, error) {
 	cmd := command.SInter(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SInterCard returns how many members all of the sets have in common.
 func (c Commands) SInterCard(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.SInterCard(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SInterCardLimit is SInterCard that stops counting at limit.
 func (c Commands) SInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
 	cmd := command.SInterCardLimit(limit, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SInterStore stores what SInter returns at dest, and returns how many members
 // that are.
 func (c Commands) SInterStore(ctx context.Context, dest string, keys ...string) (int64, error) {
 	cmd := command.SInterStore(dest, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SIsMember reports whether a set has a member.
 func (c Commands) SIsMember(ctx context.Context, key, member string) (bool, error) {
 	cmd := command.SIsMember(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SMembers returns all members of a set.
 func (c Commands) SMembers(ctx context.Context, key string) ([]string, error) {
 	cmd := command.SMembers(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SMIsMember reports for each of the members whether a set has it.
 func (c Commands) SMIsMember(ctx context.Context, key string, members ...string) ([]bool, error) {
 	cmd := command.SMIsMember(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SMove moves a member to another set and reports whether it was there.
 func (c Commands) SMove(ctx context.Context, source, dest, member string) (bool, error) {
 	cmd := command.SMove(source, dest, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SPop removes a random member and returns it, or Nil.
 func (c Commands) SPop(ctx context.Context, key string) (string, error) {
 	cmd := command.SPop(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SPopCount removes up to n random members and returns them.
 func (c Commands) SPopCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.SPopCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SRandMember returns a random member, or Nil.
 func (c Commands) SRandMember(ctx context.Context, key string) (string, error) {
 	cmd := command.SRandMember(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func (c Commands) SRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.SRandMemberCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SRem removes members from a set and returns how many there were.
 func (c Commands) SRem(ctx context.Context, key string, members ...string) (int64, error) {
 	cmd := command.SRem(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SScan returns one step of a walk over the members of a set.
 func (c Commands) SScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ScanResult, error) {
 	cmd := command.SScan(key, cursor, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SUnion returns the members that any of the sets has.
 func (c Commands) SUnion(ctx context.Context, keys ...string) ([]string, error) {
 	cmd := command.SUnion(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SUnionStore stores what SUnion returns at dest, and returns how many members
 // that are.
 func (c Commands) SUnionStore(ctx context.Context, dest string, keys ...string) (int64, error) {
 	cmd := command.SUnionStore(dest, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BZMPopMin is ZMPopMin that waits for a member for up to timeout; 0 waits
 // without end.
 func (c Commands) BZMPopMin(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
 	cmd := command.BZMPopMin(timeout, keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BZMPopMax is ZMPopMax that waits for a member for up to timeout; 0 waits
 // without end.
 func (c Commands) BZMPopMax(ctx context.Context, timeout time.Duration, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
 	cmd := command.BZMPopMax(timeout, keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BZPopMax is BZPopMin at the other end.
 func (c Commands) BZPopMax(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
 	cmd := command.BZPopMax(timeout, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // BZPopMin removes the member with the lowest score from the first sorted set
 // that has one, or returns Nil after timeout; 0 waits without end.
 func (c Commands) BZPopMin(ctx context.Context, timeout time.Duration, keys ...string) (command.PoppedZ, error) {
 	cmd := command.BZPopMin(timeout, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZAdd sets the scores of members and returns how many are new (with CH: new or
 // changed).
 func (c Commands) ZAdd(ctx context.Context, key string, members []command.Z, opts ...command.ZAddOption) (int64, error) {
 	cmd := command.ZAdd(key, members, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZAddIncr adds to the score of a member and returns it, or Nil when a
 // condition kept it from doing so.
 func (c Commands) ZAddIncr(ctx context.Context, key string, increment float64, member string, opts ...command.ZAddIncrOption) (float64, error) {
 	cmd := command.ZAddIncr(key, increment, member, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZCard returns how many members a sorted set has.
 func (c Commands) ZCard(ctx context.Context, key string) (int64, error) {
 	cmd := command.ZCard(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZCount returns how many members have a score from min to max, such as "(1"
 // and "+inf".
 func (c Commands) ZCount(ctx context.Context, key, min, max string) (int64, error) {
 	cmd := command.ZCount(key, min, max)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZDiff returns the members of the first sorted set that none of the others
 // has.
 func (c Commands) ZDiff(ctx context.Context, keys ...string) ([]string, error) {
 	cmd := command.ZDiff(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZDiffWithScores is ZDiff with the scores.
 func (c Commands) ZDiffWithScores(ctx context.Context, keys ...string) ([]command.Z, error) {
 	cmd := command.ZDiffWithScores(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZDiffStore stores what ZDiff returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZDiffStore(ctx context.Context, dest string, keys ...string) (int64, error) {
 	cmd := command.ZDiffStore(dest, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZIncrBy adds to the score of a member and returns it.
 func (c Commands) ZIncrBy(ctx context.Context, key string, increment float64, member string) (float64, error) {
 	cmd := command.ZIncrBy(key, increment, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZInter returns the members that all of the sorted sets have.
 func (c Commands) ZInter(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
 	cmd := command.ZInter(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZInterWithScores is ZInter with the scores.
 func (c Commands) ZInterWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
 	cmd := command.ZInterWithScores(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZInterCard returns how many members all of the sorted sets have in common.
 func (c Commands) ZInterCard(ctx context.Context, keys ...string) (int64, error) {
 	cmd := command.ZInterCard(keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZInterCardLimit is ZInterCard that stops counting at limit.
 func (c Commands) ZInterCardLimit(ctx context.Context, limit int64, keys ...string) (int64, error) {
 	cmd := command.ZInterCardLimit(limit, keys...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZInterStore stores what ZInter returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZInterStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
 	cmd := command.ZInterStore(dest, keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZLexCount returns how many members lie from min to max in byte order, such as
 // "[a" and "+", all scores being equal.
 func (c Commands) ZLexCount(ctx context.Context, key, min, max string) (int64, error) {
 	cmd := command.ZLexCount(key, min, max)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZMPopMin removes the members with the lowest scores, one or COUNT, from the
 // first sorted set that has any, or returns Nil.
 func (c Commands) ZMPopMin(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
 	cmd := command.ZMPopMin(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZMPopMax is ZMPopMin for the highest scores.
 func (c Commands) ZMPopMax(ctx context.Context, keys []string, opts ...command.PopOption) (command.PoppedZ, error) {
 	cmd := command.ZMPopMax(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZMScore returns the scores of members, in their order.
 func (c Commands) ZMScore(ctx context.Context, key string, members ...string) ([]command.Optional[float64], error) {
 	cmd := command.ZMScore(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZPopMax removes the member with the highest score and returns it, or Nil.
 func (c Commands) ZPopMax(ctx context.Context, key string) (command.Z, error) {
 	cmd := command.ZPopMax(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZPopMaxCount removes up to n members with the highest scores and returns
 // them, the highest first.
 func (c Commands) ZPopMaxCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
 	cmd := command.ZPopMaxCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZPopMin removes the member with the lowest score and returns it, or Nil.
 func (c Commands) ZPopMin(ctx context.Context, key string) (command.Z, error) {
 	cmd := command.ZPopMin(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZPopMinCount removes up to n members with the lowest scores and returns them,
 // the lowest first.
 func (c Commands) ZPopMinCount(ctx context.Context, key string, n int64) ([]command.Z, error) {
 	cmd := command.ZPopMinCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRandMember returns a random member, or Nil.
 func (c Commands) ZRandMember(ctx context.Context, key string) (string, error) {
 	cmd := command.ZRandMember(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRandMemberCount returns up to n different random members; with negative n
 // some may come twice.
 func (c Commands) ZRandMemberCount(ctx context.Context, key string, n int64) ([]string, error) {
 	cmd := command.ZRandMemberCount(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRandMemberWithScores is ZRandMemberCount with the scores.
 func (c Commands) ZRandMemberWithScores(ctx context.Context, key string, n int64) ([]command.Z, error) {
 	cmd := command.ZRandMemberWithScores(key, n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRange returns the members from rank start to stop, both included, lowest
 // score first; negative ranks count from the end.
 func (c Commands) ZRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
 	cmd := command.ZRange(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeWithScores is ZRange with the scores.
 func (c Commands) ZRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
 	cmd := command.ZRangeWithScores(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRange is ZRange from the highest score down.
 func (c Commands) ZRevRange(ctx context.Context, key string, start, stop int64) ([]string, error) {
 	cmd := command.ZRevRange(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeWithScores is ZRevRange with the scores.
 func (c Commands) ZRevRangeWithScores(ctx context.Context, key string, start, stop int64) ([]command.Z, error) {
 	cmd := command.ZRevRangeWithScores(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeByScore returns the members with a score from min to max, such as "(1"
 // and "+inf", lowest first.
 func (c Commands) ZRangeByScore(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
 	cmd := command.ZRangeByScore(key, min, max, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeByScoreWithScores is ZRangeByScore with the scores.
 func (c Commands) ZRangeByScoreWithScores(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]command.Z, error) {
 	cmd := command.ZRangeByScoreWithScores(key, min, max, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeByScore returns the members with a score from max down to min,
 // highest first.
 func (c Commands) ZRevRangeByScore(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
 	cmd := command.ZRevRangeByScore(key, max, min, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeByScoreWithScores is ZRevRangeByScore with the scores.
 func (c Commands) ZRevRangeByScoreWithScores(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]command.Z, error) {
 	cmd := command.ZRevRangeByScoreWithScores(key, max, min, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeByLex returns the members from min to max in byte order, such as "[a"
 // and "+", all scores being equal.
 func (c Commands) ZRangeByLex(ctx context.Context, key, min, max string, opts ...command.ZLimitOption) ([]string, error) {
 	cmd := command.ZRangeByLex(key, min, max, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeByLex is ZRangeByLex from max down to min.
 func (c Commands) ZRevRangeByLex(ctx context.Context, key, max, min string, opts ...command.ZLimitOption) ([]string, error) {
 	cmd := command.ZRevRangeByLex(key, max, min, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeStore stores what ZRange of source returns at dest, with the scores,
 // and returns how many members that are.
 func (c Commands) ZRangeStore(ctx context.Context, dest, source string, start, stop int64) (int64, error) {
 	cmd := command.ZRangeStore(dest, source, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeStoreByScore stores what ZRangeByScore of source returns at dest, with
 // the scores, and returns how many members that are.
 func (c Commands) ZRangeStoreByScore(ctx context.Context, dest, source, min, max string, opts ...command.ZLimitOption) (int64, error) {
 	cmd := command.ZRangeStoreByScore(dest, source, min, max, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRangeStoreByLex stores what ZRangeByLex of source returns at dest, with the
 // scores, and returns how many members that are.
 func (c Commands) ZRangeStoreByLex(ctx context.Context, dest, source, min, max string, opts ...command.ZLimitOption) (int64, error) {
 	cmd := command.ZRangeStoreByLex(dest, source, min, max, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeStore stores what ZRevRange of source returns at dest, with the
 // scores, and returns how many members that are.
 func (c Commands) ZRevRangeStore(ctx context.Context, dest, source string, start, stop int64) (int64, error) {
 	cmd := command.ZRevRangeStore(dest, source, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRangeStoreByScore stores what ZRevRangeByScore of source returns at dest,
 // with the scores, and returns how many members that are.
 func (c Commands) ZRevRangeStoreByScore(ctx context.Context, dest, source, max, min string, opts ...command.ZLimitOption) (int64, error) {
 	cmd := command.ZRevRangeStoreByScore(dest, source, max, min, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRank returns the place of a member, from 0 for the lowest score, or Nil.
 func (c Commands) ZRank(ctx context.Context, key, member string) (int64, error) {
 	cmd := command.ZRank(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRankWithScore is ZRank with the score (Redis 7.2).
 func (c Commands) ZRankWithScore(ctx context.Context, key, member string) (command.Rank, error) {
 	cmd := command.ZRankWithScore(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRem removes members and returns how many there were.
 func (c Commands) ZRem(ctx context.Context, key string, members ...string) (int64, error) {
 	cmd := command.ZRem(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRemRangeByLex removes what ZRangeByLex returns, and returns how many members
 // that were.
 func (c Commands) ZRemRangeByLex(ctx context.Context, key, min, max string) (int64, error) {
 	cmd := command.ZRemRangeByLex(key, min, max)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRemRangeByRank removes what ZRange returns, and returns how many members
 // that were.
 func (c Commands) ZRemRangeByRank(ctx context.Context, key string, start, stop int64) (int64, error) {
 	cmd := command.ZRemRangeByRank(key, start, stop)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRemRangeByScore removes what ZRangeByScore returns, and returns how many
 // members that were.
 func (c Commands) ZRemRangeByScore(ctx context.Context, key, min, max string) (int64, error) {
 	cmd := command.ZRemRangeByScore(key, min, max)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRank returns the place of a member, from 0 for the highest score, or Nil.
 func (c Commands) ZRevRank(ctx context.Context, key, member string) (int64, error) {
 	cmd := command.ZRevRank(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZRevRankWithScore is ZRevRank with the score (Redis 7.2).
 func (c Commands) ZRevRankWithScore(ctx context.Context, key, member string) (command.Rank, error) {
 	cmd := command.ZRevRankWithScore(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZScan returns one step of a walk over the members of a sorted set.
 func (c Commands) ZScan(ctx context.Context, key string, cursor uint64, opts ...command.ElementScanOption) (command.ZScanResult, error) {
 	cmd := command.ZScan(key, cursor, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZScore returns the score of a member, or Nil.
 func (c Commands) ZScore(ctx context.Context, key, member string) (float64, error) {
 	cmd := command.ZScore(key, member)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZUnion returns the members that any of the sorted sets has.
 func (c Commands) ZUnion(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]string, error) {
 	cmd := command.ZUnion(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZUnionWithScores is ZUnion with the scores.
 func (c Commands) ZUnionWithScores(ctx context.Context, keys []string, opts ...command.ZAggregateOption) ([]command.Z, error) {
 	cmd := command.ZUnionWithScores(keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ZUnionStore stores what ZUnion returns at dest, with the scores, and returns
 // how many members that are.
 func (c Commands) ZUnionStore(ctx context.Context, dest string, keys []string, opts ...command.ZAggregateOption) (int64, error) {
 	cmd := command.ZUnionStore(dest, keys, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoAdd puts members of a sorted set at places and returns how many are new
 // (with CH: new or moved).
 func (c Commands) GeoAdd(ctx context.Context, key string, members []command.GeoMember, opts ...command.GeoAddOption) (int64, error) {
 	cmd := command.GeoAdd(key, members, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoDist returns the distance between two members, or Nil when one of them is
 // absent.
 func (c Commands) GeoDist(ctx context.Context, key, member1, member2 string, unit command.Unit) (float64, error) {
 	cmd := command.GeoDist(key, member1, member2, unit)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoHash returns the places of members as geohashes, in their order.
 func (c Commands) GeoHash(ctx context.Context, key string, members ...string) ([]command.Optional[string], error) {
 	cmd := command.GeoHash(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoPos returns the places of members, in their order.
 func (c Commands) GeoPos(ctx context.Context, key string, members ...string) ([]command.Optional[command.Position], error) {
 	cmd := command.GeoPos(key, members...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoSearch returns the members in a circle or box around a member or place.
 func (c Commands) GeoSearch(ctx context.Context, key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) ([]string, error) {
 	cmd := command.GeoSearch(key, from, within, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoSearchFound is GeoSearch with the members' places and distances.
 func (c Commands) GeoSearchFound(ctx context.Context, key string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) ([]command.GeoFound, error) {
 	cmd := command.GeoSearchFound(key, from, within, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoSearchStore stores what GeoSearch of source returns at dest, and returns
 // how many members that are.
 func (c Commands) GeoSearchStore(ctx context.Context, dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) (int64, error) {
 	cmd := command.GeoSearchStore(dest, source, from, within, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // GeoSearchStoreDist is GeoSearchStore that makes the distances the scores.
 func (c Commands) GeoSearchStoreDist(ctx context.Context, dest, source string, from command.GeoFrom, within command.GeoShape, opts ...command.GeoSearchOption) (int64, error) {
 	cmd := command.GeoSearchStoreDist(dest, source, from, within, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XAck acknowledges entries for a group and returns how many were pending.
 func (c Commands) XAck(ctx context.Context, key, group string, ids ...string) (int64, error) {
 	cmd := command.XAck(key, group, ids...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XAckDel acknowledges entries for a group, removes them from the stream, and
 // returns what became of each.
 func (c Commands) XAckDel(ctx context.Context, key, group string, ids []string, opts ...command.XRefOption) ([]command.EntryRemoval, error) {
 	cmd := command.XAckDel(key, group, ids, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XAdd adds an entry and returns its ID; id "*" lets the server choose.
 func (c Commands) XAdd(ctx context.Context, key, id string, fields []command.Pair, opts ...command.XAddOption) (string, error) {
 	cmd := command.XAdd(key, id, fields, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XAutoClaim makes entries that were pending for minIdle the consumer's, one
 // step from start ("0-0") on.
 func (c Commands) XAutoClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.Claimed, error) {
 	cmd := command.XAutoClaim(key, group, consumer, minIdle, start, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XAutoClaimJustID is XAutoClaim without the contents; it does not count as a
 // delivery.
 func (c Commands) XAutoClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, start string, opts ...command.CountOption) (command.ClaimedIDs, error) {
 	cmd := command.XAutoClaimJustID(key, group, consumer, minIdle, start, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XClaim makes entries that were pending for minIdle the consumer's and returns
 // them.
 func (c Commands) XClaim(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]command.Entry, error) {
 	cmd := command.XClaim(key, group, consumer, minIdle, ids, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XClaimJustID is XClaim that returns the IDs only; it does not count as a
 // delivery.
 func (c Commands) XClaimJustID(ctx context.Context, key, group, consumer string, minIdle time.Duration, ids []string, opts ...command.XClaimOption) ([]string, error) {
 	cmd := command.XClaimJustID(key, group, consumer, minIdle, ids, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XDel deletes entries and returns how many there were.
 func (c Commands) XDel(ctx context.Context, key string, ids ...string) (int64, error) {
 	cmd := command.XDel(key, ids...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XDelEx removes entries as the option says of what groups note of them, and
 // returns what became of each.
 func (c Commands) XDelEx(ctx context.Context, key string, ids []string, opts ...command.XRefOption) ([]command.EntryRemoval, error) {
 	cmd := command.XDelEx(key, ids, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XGroupCreate makes a group that reads after id; "$" is the end.
 func (c Commands) XGroupCreate(ctx context.Context, key, group, id string, opts ...command.XGroupOption) error {
 	cmd := command.XGroupCreate(key, group, id, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // XGroupCreateConsumer makes a consumer and reports whether it is new.
 func (c Commands) XGroupCreateConsumer(ctx context.Context, key, group, consumer string) (bool, error) {
 	cmd := command.XGroupCreateConsumer(key, group, consumer)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XGroupDelConsumer removes a consumer and returns how many entries it had
 // pending: they are pending no more.
 func (c Commands) XGroupDelConsumer(ctx context.Context, key, group, consumer string) (int64, error) {
 	cmd := command.XGroupDelConsumer(key, group, consumer)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XGroupDestroy removes a group with all it knows, and reports whether there
 // was one.
 func (c Commands) XGroupDestroy(ctx context.Context, key, group string) (bool, error) {
 	cmd := command.XGroupDestroy(key, group)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XGroupSetID makes the group read after id.
 func (c Commands) XGroupSetID(ctx context.Context, key, group, id string, opts ...command.XGroupSetIDOption) error {
 	cmd := command.XGroupSetID(key, group, id, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // XInfoConsumers tells of the consumers of a group.
 func (c Commands) XInfoConsumers(ctx context.Context, key, group string) ([]command.ConsumerInfo, error) {
 	cmd := command.XInfoConsumers(key, group)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XInfoGroups tells of the groups of a stream.
 func (c Commands) XInfoGroups(ctx context.Context, key string) ([]command.GroupInfo, error) {
 	cmd := command.XInfoGroups(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XInfoStream tells of a stream as a whole.
 func (c Commands) XInfoStream(ctx context.Context, key string) (command.StreamInfo, error) {
 	cmd := command.XInfoStream(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XInfoStreamFull tells of a stream, its entries, groups and consumers, as an
 // untyped value.
 func (c Commands) XInfoStreamFull(ctx context.Context, key string, opts ...command.CountOption) (resp3.Value, error) {
 	cmd := command.XInfoStreamFull(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XLen returns how many entries a stream has.
 func (c Commands) XLen(ctx context.Context, key string) (int64, error) {
 	cmd := command.XLen(key)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XPending sums up what a group was delivered and did not acknowledge.
 func (c Commands) XPending(ctx context.Context, key, group string) (command.PendingSummary, error) {
 	cmd := command.XPending(key, group)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XPendingRange returns up to n unacknowledged entries from start to end.
 func (c Commands) XPendingRange(ctx context.Context, key, group, start, end string, n int64, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
 	cmd := command.XPendingRange(key, group, start, end, n, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XPendingOf is XPendingRange for one consumer.
 func (c Commands) XPendingOf(ctx context.Context, key, group, start, end string, n int64, consumer string, opts ...command.XPendingOption) ([]command.PendingEntry, error) {
 	cmd := command.XPendingOf(key, group, start, end, n, consumer, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XRange returns the entries from start to end, both included; "-" and "+" are
 // the ends.
 func (c Commands) XRange(ctx context.Context, key, start, end string, opts ...command.CountOption) ([]command.Entry, error) {
 	cmd := command.XRange(key, start, end, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XRead returns the entries after the IDs given, of streams that have some;
 // none is an empty result.
 func (c Commands) XRead(ctx context.Context, streams []command.From, opts ...command.XReadOption) ([]command.Stream, error) {
 	cmd := command.XRead(streams, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XReadGroup delivers entries to a consumer of a group: new ones for the ID
 // ">", its own pending ones after any other ID.
 func (c Commands) XReadGroup(ctx context.Context, group, consumer string, streams []command.From, opts ...command.XReadGroupOption) ([]command.Stream, error) {
 	cmd := command.XReadGroup(group, consumer, streams, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XRevRange returns the entries from end down to start, both included.
 func (c Commands) XRevRange(ctx context.Context, key, end, start string, opts ...command.CountOption) ([]command.Entry, error) {
 	cmd := command.XRevRange(key, end, start, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // XSetID sets the last ID of a stream.
 func (c Commands) XSetID(ctx context.Context, key, id string, opts ...command.XSetIDOption) error {
 	cmd := command.XSetID(key, id, opts...)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
 // XTrim removes old entries and returns how many.
 func (c Commands) XTrim(ctx context.Context, key string, opt command.XTrimOption, opts ...command.XTrimLimit) (int64, error) {
 	cmd := command.XTrim(key, opt, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Eval runs a Lua script. A Script is sent by its digest and is the better
 // choice.
 func (c Commands) Eval(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.Eval(script, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // EvalSHA runs the script that has a digest, if the server knows it.
 func (c Commands) EvalSHA(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.EvalSHA(digest, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // EvalSHARO is EvalSHA for scripts that only read.
 func (c Commands) EvalSHARO(ctx context.Context, digest string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.EvalSHARO(digest, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // EvalRO is Eval for scripts that only read.
 func (c Commands) EvalRO(ctx context.Context, script string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.EvalRO(script, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FCall calls a function of a library on the server.
 func (c Commands) FCall(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.FCall(function, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FCallRO is FCall for functions that only read.
 func (c Commands) FCallRO(ctx context.Context, function string, keys []string, args ...command.Arg) (resp3.Value, error) {
 	cmd := command.FCallRO(function, keys, args...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionDelete removes a library from the server.
 func (c Commands) FunctionDelete(ctx context.Context, library string) error {
 	cmd := command.FunctionDelete(library)
-	_, err := cmd.Do(ctx, c.d)
+	_, err := run(ctx, c.d, &cmd)
 	return err
 }
 
@@ -1636,389 +1636,389 @@ func (c Commands) FunctionDelete(ctx context.Context, library string) error {
 // FunctionRestore takes it.
 func (c Commands) FunctionDump(ctx context.Context) (string, error) {
 	cmd := command.FunctionDump()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionDumpBytes is FunctionDump for bytes.
 func (c Commands) FunctionDumpBytes(ctx context.Context) ([]byte, error) {
 	cmd := command.FunctionDumpBytes()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionList tells of the libraries on the server.
 func (c Commands) FunctionList(ctx context.Context, opts ...command.FunctionListOption) ([]command.LibraryInfo, error) {
 	cmd := command.FunctionList(opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionListCode is FunctionList with the libraries' code.
 func (c Commands) FunctionListCode(ctx context.Context, opts ...command.FunctionListOption) ([]command.LibraryInfo, error) {
 	cmd := command.FunctionListCode(opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionLoad puts a library on the server, which must not have one of that
 // name, and returns its name.
 func (c Commands) FunctionLoad(ctx context.Context, code string) (string, error) {
 	cmd := command.FunctionLoad(code)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionReplace is FunctionLoad in place of the library of that name.
 func (c Commands) FunctionReplace(ctx context.Context, code string) (string, error) {
 	cmd := command.FunctionReplace(code)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // FunctionStats tells which function runs, and how many libraries and functions
 // each engine has.
 func (c Commands) FunctionStats(ctx context.Context) (command.FunctionStatistics, error) {
 	cmd := command.FunctionStats()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ScriptExists reports for each digest whether the server knows the script.
 func (c Commands) ScriptExists(ctx context.Context, digests ...string) ([]bool, error) {
 	cmd := command.ScriptExists(digests...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ScriptLoad tells the server a script and returns its digest.
 func (c Commands) ScriptLoad(ctx context.Context, script string) (string, error) {
 	cmd := command.ScriptLoad(script)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ScriptShow returns the script that has a digest.
 func (c Commands) ScriptShow(ctx context.Context, digest string) (string, error) {
 	cmd := command.ScriptShow(digest)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Publish sends a message to a channel and returns how many subscribers of this
 // server got it.
 func (c Commands) Publish(ctx context.Context, channel, message string) (int64, error) {
 	cmd := command.Publish(channel, message)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PublishBytes is Publish for bytes, which must not change until the reply is
 // there.
 func (c Commands) PublishBytes(ctx context.Context, channel string, message []byte) (int64, error) {
 	cmd := command.PublishBytes(channel, message)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PubSubChannels returns the channels that have subscribers and fit one of the
 // patterns; no pattern is all.
 func (c Commands) PubSubChannels(ctx context.Context, patterns ...string) ([]string, error) {
 	cmd := command.PubSubChannels(patterns...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PubSubNumPat returns how many patterns are subscribed to.
 func (c Commands) PubSubNumPat(ctx context.Context) (int64, error) {
 	cmd := command.PubSubNumPat()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PubSubNumSub returns how many subscribers each channel has.
 func (c Commands) PubSubNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
 	cmd := command.PubSubNumSub(channels...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PubSubShardChannels is PubSubChannels for sharded channels.
 func (c Commands) PubSubShardChannels(ctx context.Context, patterns ...string) ([]string, error) {
 	cmd := command.PubSubShardChannels(patterns...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PubSubShardNumSub is PubSubNumSub for sharded channels.
 func (c Commands) PubSubShardNumSub(ctx context.Context, channels ...string) (map[string]int64, error) {
 	cmd := command.PubSubShardNumSub(channels...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SPublish sends a message to a sharded channel and returns how many
 // subscribers of its shard got it.
 func (c Commands) SPublish(ctx context.Context, channel, message string) (int64, error) {
 	cmd := command.SPublish(channel, message)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillID closes the connection with a number and returns how many there
 // were.
 func (c Commands) ClientKillID(ctx context.Context, id int64) (int64, error) {
 	cmd := command.ClientKillID(id)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillAddr closes the connection from host:port and returns how many
 // there were.
 func (c Commands) ClientKillAddr(ctx context.Context, address string) (int64, error) {
 	cmd := command.ClientKillAddr(address)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillUser closes all connections of a user and returns how many there
 // were.
 func (c Commands) ClientKillUser(ctx context.Context, user string) (int64, error) {
 	cmd := command.ClientKillUser(user)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillLAddr closes the connections to host:port of the server and returns
 // how many there were.
 func (c Commands) ClientKillLAddr(ctx context.Context, address string) (int64, error) {
 	cmd := command.ClientKillLAddr(address)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillType closes all connections of a type (normal, master, replica,
 // pubsub) but its own, and returns how many there were.
 func (c Commands) ClientKillType(ctx context.Context, typ string) (int64, error) {
 	cmd := command.ClientKillType(typ)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientKillMaxAge closes all connections older than that and returns how many
 // there were (Redis 7.4, Valkey 8.0).
 func (c Commands) ClientKillMaxAge(ctx context.Context, seconds int64) (int64, error) {
 	cmd := command.ClientKillMaxAge(seconds)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientList describes all connections, a line each.
 func (c Commands) ClientList(ctx context.Context) (string, error) {
 	cmd := command.ClientList()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientListID describes the connections with these numbers, a line each.
 func (c Commands) ClientListID(ctx context.Context, ids ...int64) (string, error) {
 	cmd := command.ClientListID(ids...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientListType describes all connections of a type (normal, master, replica,
 // pubsub), a line each.
 func (c Commands) ClientListType(ctx context.Context, typ string) (string, error) {
 	cmd := command.ClientListType(typ)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ClientUnblock wakes the connection with a number from a blocking command and
 // reports whether it was in one.
 func (c Commands) ClientUnblock(ctx context.Context, id int64, opts ...command.UnblockOption) (bool, error) {
 	cmd := command.ClientUnblock(id, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Echo returns the message.
 func (c Commands) Echo(ctx context.Context, message string) (string, error) {
 	cmd := command.Echo(message)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Ping returns "PONG".
 func (c Commands) Ping(ctx context.Context) (string, error) {
 	cmd := command.Ping()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ACLCat returns the categories of commands.
 func (c Commands) ACLCat(ctx context.Context) ([]string, error) {
 	cmd := command.ACLCat()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ACLCatOf returns the commands of a category.
 func (c Commands) ACLCatOf(ctx context.Context, category string) ([]string, error) {
 	cmd := command.ACLCatOf(category)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ACLGenPass returns a random password of 256 bits as hex digits.
 func (c Commands) ACLGenPass(ctx context.Context) (string, error) {
 	cmd := command.ACLGenPass()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ACLWhoAmI returns the name of the connection's user.
 func (c Commands) ACLWhoAmI(ctx context.Context) (string, error) {
 	cmd := command.ACLWhoAmI()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandCount returns how many commands the server has.
 func (c Commands) CommandCount(ctx context.Context) (int64, error) {
 	cmd := command.CommandCount()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandDocs returns the server's documentation of commands, of all if none is
 // named, as untyped values.
 func (c Commands) CommandDocs(ctx context.Context, names ...string) (map[string]resp3.Value, error) {
 	cmd := command.CommandDocs(names...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandGetKeys returns the keys among the words of a command, as the server
 // finds them.
 func (c Commands) CommandGetKeys(ctx context.Context, words ...command.Arg) ([]string, error) {
 	cmd := command.CommandGetKeys(words...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandGetKeysAndFlags returns the keys among the words of a command, and
 // what the command does with them.
 func (c Commands) CommandGetKeysAndFlags(ctx context.Context, words ...command.Arg) ([]command.KeyUse, error) {
 	cmd := command.CommandGetKeysAndFlags(words...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandInfo returns the server's facts on commands, nulls for those that it
 // lacks.
 func (c Commands) CommandInfo(ctx context.Context, names ...string) ([]resp3.Value, error) {
 	cmd := command.CommandInfo(names...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandList returns the names of the server's commands.
 func (c Commands) CommandList(ctx context.Context) ([]string, error) {
 	cmd := command.CommandList()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandListModule returns the names of the commands of a module.
 func (c Commands) CommandListModule(ctx context.Context, module string) ([]string, error) {
 	cmd := command.CommandListModule(module)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandListCategory returns the names of the commands of an ACL category.
 func (c Commands) CommandListCategory(ctx context.Context, category string) ([]string, error) {
 	cmd := command.CommandListCategory(category)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandListPattern returns the names of the commands that fit a glob pattern.
 func (c Commands) CommandListPattern(ctx context.Context, pattern string) ([]string, error) {
 	cmd := command.CommandListPattern(pattern)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandLogGet returns the newest n entries of a log of commands: the slow
 // ones, or those with large requests or replies. -1 is all.
 func (c Commands) CommandLogGet(ctx context.Context, n int64, log command.Logged) ([]command.SlowEntry, error) {
 	cmd := command.CommandLogGet(n, log)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // CommandLogLen returns how many entries a log of commands has.
 func (c Commands) CommandLogLen(ctx context.Context, log command.Logged) (int64, error) {
 	cmd := command.CommandLogLen(log)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ConfigGet returns the settings that fit any of the patterns.
 func (c Commands) ConfigGet(ctx context.Context, patterns ...string) (map[string]string, error) {
 	cmd := command.ConfigGet(patterns...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // DBSize returns how many keys the database has.
 func (c Commands) DBSize(ctx context.Context) (int64, error) {
 	cmd := command.DBSize()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Info returns the server's state as text, all of it or some sections.
 func (c Commands) Info(ctx context.Context, sections ...string) (string, error) {
 	cmd := command.Info(sections...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LastSave returns when the data was last saved to disk.
 func (c Commands) LastSave(ctx context.Context) (time.Time, error) {
 	cmd := command.LastSave()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LatencyHistogram returns how long commands took, of all if none is named.
 func (c Commands) LatencyHistogram(ctx context.Context, names ...string) (map[string]command.Histogram, error) {
 	cmd := command.LatencyHistogram(names...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LatencyHistory returns the latest samples of an event, oldest first.
 func (c Commands) LatencyHistory(ctx context.Context, event string) ([]command.LatencySample, error) {
 	cmd := command.LatencyHistory(event)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // LatencyLatest returns the latest sample of each event.
 func (c Commands) LatencyLatest(ctx context.Context) ([]command.LatencyEvent, error) {
 	cmd := command.LatencyLatest()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MemoryDoctor returns a report on memory, for people.
 func (c Commands) MemoryDoctor(ctx context.Context) (string, error) {
 	cmd := command.MemoryDoctor()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MemoryMallocStats returns what the allocator tells of itself, for people.
 func (c Commands) MemoryMallocStats(ctx context.Context) (string, error) {
 	cmd := command.MemoryMallocStats()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MemoryStats returns where the memory is, as untyped values: their names vary
 // by version.
 func (c Commands) MemoryStats(ctx context.Context) (map[string]resp3.Value, error) {
 	cmd := command.MemoryStats()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // MemoryUsage estimates how many bytes a key and its value take, or returns
 // Nil.
 func (c Commands) MemoryUsage(ctx context.Context, key string, opts ...command.SamplesOption) (int64, error) {
 	cmd := command.MemoryUsage(key, opts...)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // ModuleList tells of the modules on the server.
 func (c Commands) ModuleList(ctx context.Context) ([]command.ModuleInfo, error) {
 	cmd := command.ModuleList()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // RoleInfo tells what the server is in replication.
 func (c Commands) RoleInfo(ctx context.Context) (command.Role, error) {
 	cmd := command.RoleInfo()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SlowLogGet returns the newest n entries of the log of slow commands; -1 is
 // all.
 func (c Commands) SlowLogGet(ctx context.Context, n int64) ([]command.SlowEntry, error) {
 	cmd := command.SlowLogGet(n)
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // SlowLogLen returns how many entries the log of slow commands has.
 func (c Commands) SlowLogLen(ctx context.Context) (int64, error) {
 	cmd := command.SlowLogLen()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // Time returns the server's clock.
 func (c Commands) Time(ctx context.Context) (time.Time, error) {
 	cmd := command.Time()
-	return cmd.Do(ctx, c.d)
+	return run(ctx, c.d, &cmd)
 }
 
 // PipelineCommands is the commands as methods that queue, of pipelines and

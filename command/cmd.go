@@ -51,17 +51,28 @@ func Do[T any](ctx context.Context, d Doer, c Cmd[T]) (T, error) { return c.Do(c
 // command on the stack of the caller, who waits there: thousands of waiting
 // callers take turns in the processor's caches.
 func (c *Cmd[T]) Do(ctx context.Context, d Doer) (T, error) {
-	var zero T
-	if c.req.bad != nil || c.req.spec == nil {
-		return zero, BuildError(&c.req, c.req.Err())
+	if err := c.req.Err(); err != nil {
+		var zero T
+		return zero, BuildError(&c.req, err)
 	}
-	reply, err := d.Do(ctx, c.req)
+	return c.Finish(d.Do(ctx, c.req))
+}
+
+// RequestRef returns what is sent, in place, to a caller who neither keeps nor
+// changes it.
+func (c *Cmd[T]) RequestRef() *Request { return &c.req }
+
+// Finish decodes and releases the reply that a Doer returned, or passes on its
+// error.
+func (c *Cmd[T]) Finish(reply Reply, err error) (T, error) {
 	if err != nil {
+		var zero T
 		return zero, err
 	}
 	v, err := c.decode(reply.View())
 	reply.Release()
 	if err != nil {
+		var zero T
 		return zero, DecodeError(c.req.spec, err)
 	}
 	return v, nil

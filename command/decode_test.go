@@ -15,6 +15,11 @@ import (
 
 func view(frame string) resp3.View { return resp3.NewView([]byte(frame)) }
 
+func reply(frame string) command.Reply {
+	v := view(frame)
+	return command.NewReply(&v, nil)
+}
+
 func decoder[T any](d command.Decoder[T]) func(resp3.View) (any, error) {
 	return func(v resp3.View) (any, error) { return d(v) }
 }

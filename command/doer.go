@@ -54,19 +54,25 @@ type Attacher interface {
 
 // Reply is one reply, owned by its receiver until Release.
 type Reply struct {
-	view  resp3.View
+	view  *resp3.View // a pointer, so that a Reply travels in registers
 	owner Releaser
 }
 
 // Releaser takes back the memory of a reply.
 type Releaser interface{ Release() }
 
-// NewReply returns a reply over v. owner may be nil.
-func NewReply(v resp3.View, owner Releaser) Reply { return Reply{view: v, owner: owner} }
+// NewReply returns a reply over v, which must not change before owner releases
+// it. owner may be nil.
+func NewReply(v *resp3.View, owner Releaser) Reply { return Reply{view: v, owner: owner} }
 
 // View returns the frame. It must not be used after Release, nor anything
 // that aliases it.
-func (r Reply) View() resp3.View { return r.view }
+func (r Reply) View() resp3.View {
+	if r.view == nil {
+		return resp3.View{}
+	}
+	return *r.view
+}
 
 // Release gives the reply's memory back.
 func (r Reply) Release() {

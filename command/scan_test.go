@@ -36,7 +36,7 @@ func (p *played) Do(_ context.Context, r command.Request) (command.Reply, error)
 	if err := v.Err(); err != nil {
 		return command.Reply{}, command.ReplyError(r.Spec(), "node", err.(resp3.ServerError))
 	}
-	return command.NewReply(v, nil), nil
+	return command.NewReply(&v, nil), nil
 }
 
 // step is the reply of one step of a scan.
@@ -174,7 +174,7 @@ func TestAScanEndsWithItsContext(t *testing.T) {
 }
 
 func TestDoIntoAppendsWithoutAllocating(t *testing.T) {
-	d := &constant{command.NewReply(view("$5\r\nhello\r\n"), nil)}
+	d := &constant{reply("$5\r\nhello\r\n")}
 	ctx := t.Context()
 	buf := append(make([]byte, 0, 64), "> "...)
 	if got, err := command.DoInto(ctx, d, command.Get("k"), buf); err != nil || string(got) != "> hello" {
@@ -189,7 +189,7 @@ func TestDoIntoAppendsWithoutAllocating(t *testing.T) {
 		t.Errorf("it allocates %v times", n)
 	}
 	for frame, want := range map[string]string{"_\r\n": "redisx: nil", ":1\r\n": "want a string"} {
-		got, err := command.DoInto(ctx, &constant{command.NewReply(view(frame), nil)}, command.HGet("h", "f"), buf)
+		got, err := command.DoInto(ctx, &constant{reply(frame)}, command.HGet("h", "f"), buf)
 		if err == nil || !strings.Contains(err.Error(), want) || string(got) != "> " {
 			t.Errorf("%q: %q, %v", frame, got, err)
 		}

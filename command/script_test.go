@@ -21,7 +21,7 @@ func (a *answers) Do(_ context.Context, r Request) (Reply, error) {
 	if err := v.Err(); err != nil {
 		return Reply{}, ReplyError(r.Spec(), "node", err.(resp3.ServerError))
 	}
-	return NewReply(v, nil), nil
+	return NewReply(&v, nil), nil
 }
 
 func TestRunScript(t *testing.T) {

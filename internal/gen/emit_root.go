@@ -25,10 +25,10 @@ type Commands struct{ d command.Doer }
 		}
 		call := fmt.Sprintf("command.%s(%s)", f.name, pass(args))
 		if f.typ == "Void" {
-			fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) error {\ncmd := %s\n_, err := cmd.Do(ctx, c.d)\nreturn err\n}\n\n", f.name, list, call)
+			fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) error {\ncmd := %s\n_, err := run(ctx, c.d, &cmd)\nreturn err\n}\n\n", f.name, list, call)
 			return
 		}
-		fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) (%s, error) {\ncmd := %s\nreturn cmd.Do(ctx, c.d)\n}\n\n", f.name, list, qualify(f.typ), call)
+		fmt.Fprintf(&b, "func (c Commands) %s(ctx context.Context%s) (%s, error) {\ncmd := %s\nreturn run(ctx, c.d, &cmd)\n}\n\n", f.name, list, qualify(f.typ), call)
 	})
 	b.WriteString(`// PipelineCommands is the commands as methods that queue, of pipelines and
 // transactions. Each returns the future of its reply. Commands that block have

@@ -97,6 +97,33 @@ func New(cfg Config) *Node {
 
 // Do runs r on the shared connection, or on a private one if it may block.
 func (n *Node) Do(ctx context.Context, r *command.Request) (command.Reply, error) {
+	c := n.shared.Load()
+	if c == nil || r.Block() != 0 {
+		return n.doElsewhere(ctx, r)
+	}
+	reply, err := c.Do(ctx, r)
+	if err == nil {
+		return reply, nil
+	}
+	return n.doInstead(ctx, r, c, err)
+}
+
+// doInstead is the rest of Do after c failed with err.
+//
+//go:noinline
+func (n *Node) doInstead(ctx context.Context, r *command.Request, c *session.Conn, err error) (command.Reply, error) {
+	if !n.passOn(ctx, c, err) {
+		return command.Reply{}, err
+	}
+	n.retire(c)
+	return n.doElsewhere(ctx, r)
+}
+
+// doElsewhere is Do without a shared connection at hand. It is apart so that
+// callers who wait in Do have no more on their stacks than they need.
+//
+//go:noinline
+func (n *Node) doElsewhere(ctx context.Context, r *command.Request) (command.Reply, error) {
 	if r.Block() != 0 {
 		return n.doPrivate(ctx, r)
 	}

@@ -205,10 +205,29 @@ func (c *Conn) Do(ctx context.Context, r *command.Request) (command.Reply, error
 }
 
 // do is Do for a command that is answered by a reply, by pushes, or by a string
-// that goes elsewhere.
+// that goes elsewhere. What is done before and after the wait is apart, so that
+// thousands who wait here have little on their stacks.
 func (c *Conn) do(ctx context.Context, r *command.Request, awaits *confirmations, to *sink) (command.Reply, error) {
+	k, err := c.begin(ctx, r, awaits, to)
+	if err != nil {
+		return command.Reply{}, err
+	}
+	if err := c.run(ctx, k); err != nil {
+		return command.Reply{}, c.error(r, "read", command.Maybe, err)
+	}
+	if k.err != nil || k.view.Kind().IsError() {
+		return command.Reply{}, c.failed(ctx, r, k)
+	}
+	return command.NewReply(&k.view, k), nil
+}
+
+// begin queues r as a call. It returns with mu held, or with an error and
+// without.
+//
+//go:noinline
+func (c *Conn) begin(ctx context.Context, r *command.Request, awaits *confirmations, to *sink) (*call, error) {
 	if err := r.Err(); err != nil {
-		return command.Reply{}, c.error(r, "build", command.NotSent, err)
+		return nil, c.error(r, "build", command.NotSent, err)
 	}
 	size := r.Size()
 	var encoded []byte
@@ -216,7 +235,7 @@ func (c *Conn) do(ctx context.Context, r *command.Request, awaits *confirmations
 		encoded = r.Append(make([]byte, 0, size))
 	}
 	if err := c.admit(ctx, 1, size); err != nil {
-		return command.Reply{}, c.error(r, "queue", command.NotSent, err)
+		return nil, c.error(r, "queue", command.NotSent, err)
 	}
 	k := c.newCall(1)
 	k.awaits, k.sink = awaits, to
@@ -231,21 +250,19 @@ func (c *Conn) do(ctx context.Context, r *command.Request, awaits *confirmations
 	if c.observed && confidential(r) {
 		c.hide(k)
 	}
-	if err := c.run(ctx, k); err != nil {
-		return command.Reply{}, c.error(r, "read", command.Maybe, err)
-	}
+	return k, nil
+}
+
+// failed returns why a call has no reply, or what its error reply says.
+//
+//go:noinline
+func (c *Conn) failed(ctx context.Context, r *command.Request, k *call) error {
+	defer k.Release()
 	if k.err != nil {
 		k.blame(ctx)
-		err := c.error(r, k.phase, k.outcome, k.err)
-		k.Release()
-		return command.Reply{}, err
+		return c.error(r, k.phase, k.outcome, k.err)
 	}
-	if k.view.Kind().IsError() {
-		err := command.ReplyError(r.Spec(), c.cfg.Node, resp3.ServerError(string(k.view.Bytes())))
-		k.Release()
-		return command.Reply{}, err
-	}
-	return command.NewReply(k.view, k), nil
+	return command.ReplyError(r.Spec(), c.cfg.Node, resp3.ServerError(string(k.view.Bytes())))
 }
 
 // add appends encoded commands to wbuf, which may keep the memory. It is called

@@ -45,7 +45,7 @@ func (h *Hub) Do(ctx context.Context, r *command.Request, maxAge time.Duration) 
 	}
 	var buf [256]byte
 	id := r.Append(buf[:0])
-	if v, ok := h.hit(id, maxAge); ok {
+	if v := h.hit(id, maxAge); v != nil {
 		return command.NewReply(v, nil), nil
 	}
 	if !h.covers(r) {
@@ -72,7 +72,7 @@ func (h *Hub) Do(ctx context.Context, r *command.Request, maxAge time.Duration) 
 	if f.err != nil {
 		return command.Reply{}, f.err
 	}
-	return command.NewReply(f.view, nil), nil
+	return command.NewReply(&f.view, nil), nil
 }
 
 func (h *Hub) uncached() (command.Reply, error) {
@@ -104,47 +104,47 @@ func (h *Hub) covers(r *command.Request) bool {
 // now is the hub's clock: monotonic, in nanoseconds.
 func (h *Hub) now() int64 { return int64(time.Since(h.born)) }
 
-// hit returns what is stored under id, if it may be served.
-func (h *Hub) hit(id []byte, maxAge time.Duration) (resp3.View, bool) {
+// hit returns what is stored under id, or nil if it may not be served.
+func (h *Hub) hit(id []byte, maxAge time.Duration) *resp3.View {
 	now := h.now()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	return h.stored(h.store.slots[string(id)], now, maxAge)
 }
 
-// stored returns what is stored in s, if it may be served. It is called with mu
-// held, at least for reading.
-func (h *Hub) stored(s *slot, now int64, maxAge time.Duration) (resp3.View, bool) {
+// stored returns what is stored in s, which never changes, or nil if it may not
+// be served. It is called with mu held, at least for reading.
+func (h *Hub) stored(s *slot, now int64, maxAge time.Duration) *resp3.View {
 	if s == nil || s.flight != nil || now >= s.end || now-s.began >= int64(maxAge) ||
 		h.line.generation != h.node.Generation() { // where there is an entry there is a line
-		return resp3.View{}, false
+		return nil
 	}
 	if !s.visited.Load() {
 		s.visited.Store(true)
 	}
 	h.count.hits.Add(1)
-	return s.view, true
+	return &s.view
 }
 
 // join returns the fetch of r, begun now if there is none, or what has been
 // stored meanwhile.
-func (h *Hub) join(ctx context.Context, r *command.Request, id []byte, maxAge time.Duration) (*slot, *flight, resp3.View, error) {
+func (h *Hub) join(ctx context.Context, r *command.Request, id []byte, maxAge time.Duration) (*slot, *flight, *resp3.View, error) {
 	h.mu.Lock()
 	l, err := h.patience(ctx)
 	if err != nil {
 		h.mu.Unlock()
-		return nil, nil, resp3.View{}, err
+		return nil, nil, nil, err
 	}
 	defer h.mu.Unlock()
 	now := h.now()
 	s := h.store.slots[string(id)]
-	if v, ok := h.stored(s, now, maxAge); ok {
+	if v := h.stored(s, now, maxAge); v != nil {
 		return nil, nil, v, nil
 	}
 	if s != nil && s.flight != nil {
 		s.flight.callers++
 		h.count.shared.Add(1)
-		return s, s.flight, resp3.View{}, nil
+		return s, s.flight, nil, nil
 	}
 	if s != nil {
 		h.store.remove(s) // too old
@@ -158,7 +158,7 @@ func (h *Hub) join(ctx context.Context, r *command.Request, id []byte, maxAge ti
 	h.used.Store(true) // before the slot is there for writers to find
 	h.store.add(s, keys)
 	h.wg.Go(func() { h.fetch(l, s, f, own, keys) })
-	return s, f, resp3.View{}, nil
+	return s, f, nil, nil
 }
 
 // patience returns the live line, waiting for the very first one for a moment.

@@ -30,7 +30,8 @@ func (s *server) Do(_ context.Context, r command.Request) (command.Reply, error)
 	if s.err != nil {
 		return command.Reply{}, s.err
 	}
-	return command.NewReply(resp3.NewView(resp3.StringValue(s.info).Append(nil)), nil), nil
+	v := resp3.NewView(resp3.StringValue(s.info).Append(nil))
+	return command.NewReply(&v, nil), nil
 }
 
 // client is a server that owns attachments.

@@ -13,6 +13,8 @@ var layers = []layer{
 	{pkg: "transport", external: []string{"github.com/coder/websocket"}},
 	{pkg: "gateway", may: []string{"transport"}, external: []string{"github.com/coder/websocket"}},
 	{pkg: "internal/...", may: []string{"resp3", "command", "transport", "telemetry", "internal/..."}},
+	{pkg: "ds/coord", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
+	{pkg: "ds/inspect", may: []string{"resp3", "command", "telemetry", "ds/..."}},
 	{pkg: "ds/...", may: []string{"resp3", "command", "telemetry", "ds/internal/..."}},
 	{pkg: "intent", may: []string{"resp3", "command", "telemetry", "ds/..."}},
 	{pkg: "playbook", may: []string{"resp3", "command", "telemetry", "ds/..."}},

@@ -136,8 +136,8 @@ func (c *Conn) drain(own *call) error {
 			c.counters.orphans.Add(-1)
 			k.Release()
 		case k != own:
-			k.ready <- finished
 			woken += k.want
+			k.ready <- finished // k is its caller's from here on
 		}
 		if open {
 			return errOpen

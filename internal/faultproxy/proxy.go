@@ -19,11 +19,11 @@ type Proxy struct {
 	// Addr is where it listens, on the loopback.
 	Addr string
 
-	to string
 	ln net.Listener
 	wg sync.WaitGroup // the accepter, and both pumps of every link
 
 	mu     sync.Mutex
+	to     string // where new connections go
 	links  map[*link]struct{}
 	state  Fault // what lasts
 	until  time.Time
@@ -62,6 +62,24 @@ func (p *Proxy) Links() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
+}
+
+// Switch passes new connections on to another address, and cuts those that are
+// open: what a failover looks like from outside.
+func (p *Proxy) Switch(to string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to = to
+	for l := range p.links {
+		l.close()
+	}
+}
+
+// target returns where new connections go.
+func (p *Proxy) target() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.to
 }
 
 // Apply makes the fault happen. A fault that lasts takes the place of the one
@@ -120,14 +138,15 @@ func (p *Proxy) accept() {
 
 // serve passes one connection on until both directions have ended.
 func (p *Proxy) serve(c *net.TCPConn) {
-	s, err := net.Dial("tcp", p.to)
+	to := p.target()
+	s, err := net.Dial("tcp", to)
 	if err != nil {
 		c.Close()
 		return
 	}
 	l := &link{proxy: p, ends: [2]*net.TCPConn{Client: c, Server: s.(*net.TCPConn)}, done: make(chan struct{})}
 	p.mu.Lock()
-	if p.closed {
+	if p.closed || p.to != to {
 		l.close()
 	}
 	p.links[l] = struct{}{}

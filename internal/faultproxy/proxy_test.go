@@ -237,3 +237,18 @@ func TestTheSameSeedMakesTheSameFaults(t *testing.T) {
 		t.Errorf("only %v of %d kinds", seen, kinds)
 	}
 }
+
+func TestASwitchCutsAndGoesElsewhere(t *testing.T) {
+	t.Parallel()
+	p, other := echo(t), echo(t)
+	c := dial(t, p)
+	p.Switch(other.Addr)
+	if got, err := io.ReadAll(c); len(got) != 0 {
+		t.Errorf("%q, %v", got, err)
+	}
+	waitNoLinks(t, p)
+	dial(t, p)
+	if n := other.Links(); n != 1 {
+		t.Errorf("%d connections go to the other address, want 1", n)
+	}
+}

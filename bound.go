@@ -38,6 +38,14 @@ func shareable(r *command.Request) error {
 	return nil
 }
 
+// waits reports whether a command asks for replicas to confirm what its
+// connection has written. Behind the writes of its own batch it may stand: a
+// batch that may block has a connection for itself.
+func waits(r *command.Request) bool {
+	s := r.Spec()
+	return s != nil && s.Retry == command.RetrySession && (s.Name == "WAIT" || s.Name == "WAITAOF")
+}
+
 // private refuses what not even a connection of one's own can run.
 func private(r *command.Request) error {
 	if r.Spec() == nil {

@@ -169,6 +169,9 @@ func (c *Client) DoBatch(ctx context.Context, rs []command.Request, got func(i i
 
 func (c *Client) doBatch(ctx context.Context, rs []command.Request, got gotten) error {
 	for i := range rs {
+		if i > 0 && waits(&rs[i]) {
+			continue
+		}
 		if err := shareable(&rs[i]); err != nil {
 			return refuseAll(rs, got, errors.Unwrap(err))
 		}
@@ -196,6 +199,21 @@ func (c *Client) Cmd(ctx context.Context, name string, args ...any) (resp3.Value
 // command.Watcher. All watches share one connection.
 func (c *Client) Watch(ctx context.Context, key string) (command.Watch, error) {
 	return c.hub.Watch(ctx, key)
+}
+
+// Track runs a read with one key on the connection of the watches, and tells of
+// the key's next change; it makes the Client a command.Tracker.
+func (c *Client) Track(ctx context.Context, r command.Request) (command.Reply, command.Watch, error) {
+	if !c.observers.Commands() {
+		return c.hub.Track(ctx, &r)
+	}
+	var watch command.Watch
+	reply, err := c.observed(ctx, r, func(ctx context.Context, r *command.Request) (command.Reply, error) {
+		reply, w, err := c.hub.Track(ctx, r)
+		watch = w
+		return reply, err
+	})
+	return reply, watch, err
 }
 
 // Attach returns what is stored under key, making it on first use; it makes the

@@ -37,6 +37,17 @@ type Watcher interface {
 	Watch(ctx context.Context, key string) (Watch, error)
 }
 
+// Tracker is a Watcher that reads on the connection on which it is told of
+// changes, so that one read is the look at a key and the interest in its next
+// change, in one step of the server.
+//
+// Track runs r, a read with one key. Any change of the key that may have
+// happened since the server ran r closes Changed. The Watch is there, and must
+// be stopped, whenever the server has answered, be it with an error.
+type Tracker interface {
+	Track(ctx context.Context, r Request) (Reply, Watch, error)
+}
+
 // Watch is one interest in one key.
 type Watch interface {
 	// Changed is closed when the key may have changed since Watch returned.

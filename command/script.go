@@ -156,7 +156,13 @@ func (s *Script) again(_ context.Context, _ Doer, keys []string, args []Arg) (Re
 
 // RunScript is Run for a script with arguments that are Args.
 func RunScript[T any](ctx context.Context, d Doer, s *Script, decode Decoder[T], keys []string, args ...Arg) (T, error) {
-	return run(ctx, d, s, decode, keys, args)
+	// Not by way of run: through its interface keys and args would escape to
+	// the heap, two allocations in every step of every primitive.
+	v, err := Do(ctx, d, New(s.EvalSHA(keys, args...), decode))
+	if err == nil || !s.unknown(err) {
+		return v, err
+	}
+	return Do(ctx, d, New(s.Eval(keys, args...), decode))
 }
 
 // Library is the code of a library of functions (Redis 7.0) as a value, its

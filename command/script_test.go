@@ -56,6 +56,38 @@ func TestRunScript(t *testing.T) {
 	}
 }
 
+// one always gives the same answer.
+type one struct{ v resp3.View }
+
+func (o *one) Do(context.Context, Request) (Reply, error) { return NewReply(&o.v, nil), nil }
+
+// Every step of every primitive is a RunScript: what it allocates, all do.
+func TestACallOfAKnownScriptAllocatesOnlyForManyWords(t *testing.T) {
+	d, s, ctx := &one{resp3.NewView([]byte(":1\r\n"))}, NewScript("return 1"), context.Background()
+	key, id := t.Name(), t.Name()
+	for _, tt := range []struct {
+		rule string
+		run  func() (int64, error)
+		want float64
+	}{
+		{"digest, count, key and argument fit in the request", func() (int64, error) {
+			return RunScript(ctx, d, s, AsInt, []string{key}, Str(id))
+		}, 0},
+		{"more of them take one slice", func() (int64, error) {
+			return RunScript(ctx, d, s, AsInt, []string{key, id}, Str(id), Int(1), Int(2), Int(3))
+		}, 1},
+	} {
+		n := testing.AllocsPerRun(100, func() {
+			if v, err := tt.run(); v != 1 || err != nil {
+				t.Fatalf("%s: %d, %v", tt.rule, v, err)
+			}
+		})
+		if n != tt.want {
+			t.Errorf("%s: %v allocations, want %v", tt.rule, n, tt.want)
+		}
+	}
+}
+
 // What a script says proves nothing about what it did before it said so.
 func TestRefusals(t *testing.T) {
 	t.Parallel()

@@ -54,7 +54,7 @@
 // Watch notes the interest, reads the key on the tracking connection (the
 // server notes it in the same step), then lets the caller read for itself. Any
 // change after that is pushed. A lost connection counts as a change of
-// everything.
+// everything. Track does it with one read, which is the caller's own.
 //
 // # Locks
 //

@@ -3,8 +3,10 @@ package tracking
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/resp3"
 )
 
 // MaxWatches bounds the interests of one hub.
@@ -12,6 +14,9 @@ const MaxWatches = 100_000
 
 // ErrOverloaded is returned beyond MaxWatches.
 var ErrOverloaded = errors.New("tracking: too many watches")
+
+// ErrNotTrackable is the cause of a BuildError of Track.
+var ErrNotTrackable = errors.New("tracking: not a read with one key")
 
 type watch struct {
 	hub     *Hub
@@ -45,6 +50,45 @@ func (h *Hub) Watch(ctx context.Context, key string) (command.Watch, error) {
 	}
 	reply.Release()
 	return w, nil
+}
+
+// Track runs a read and notes an interest in its key; see command.Tracker.
+func (h *Hub) Track(ctx context.Context, r *command.Request) (command.Reply, command.Watch, error) {
+	key, err := trackable(r)
+	if err != nil {
+		return command.Reply{}, nil, command.BuildError(r, err)
+	}
+	w := &watch{hub: h, key: key, changed: make(chan struct{})}
+	l, err := h.add(ctx, w)
+	if err != nil {
+		return command.Reply{}, nil, err
+	}
+	reply, err := l.conn.Do(ctx, r)
+	var said resp3.ServerError
+	if err != nil && !errors.As(err, &said) {
+		w.Stop()
+		return command.Reply{}, nil, err
+	}
+	return reply, w, err
+}
+
+// trackable returns the key of a read that has one.
+func trackable(r *command.Request) (string, error) {
+	if err := r.Err(); err != nil {
+		return "", err
+	}
+	if !r.Spec().Has(command.ReadOnly) || r.Block() != 0 {
+		return "", ErrNotTrackable
+	}
+	key, n := "", 0
+	for k := range r.Keys() {
+		key = k
+		n++
+	}
+	if n != 1 {
+		return "", ErrNotTrackable
+	}
+	return strings.Clone(key), nil
 }
 
 // add notes w, and returns the line whose end tells it.

@@ -106,6 +106,8 @@ var packages = map[string]string{
 	"strconv": "strconv", "strings": "strings", "sync": "sync", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509",
 	"redisx": module, "command": module + "/command", "gateway": module + "/gateway", "resp3": module + "/resp3",
 	"telemetry": module + "/telemetry", "transport": module + "/transport",
+	"smart": module + "/ds/smart", "intent": module + "/intent",
+	"lease": module + "/ds/lease", "coord": module + "/ds/coord",
 }
 
 const (

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owner"
-	"github.com/redisx/redisx/ds/internal/wait"
+	"github.com/redisx/redisx/ds/internal/replicas"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -35,19 +34,18 @@ func Acquire(ctx context.Context, d command.Doer, name string, opts ...Option) (
 	if err != nil {
 		return nil, err
 	}
-	err = wait.Until(ctx, d, a.names.lease, a.try)
-	return a.result(ctx, err)
+	return a.result(ctx, a.wait(ctx))
 }
 
-// TryAcquire takes the lease of that name if it is free, and else returns a
+// TryAcquire takes the lease of that name if it is free and nobody waits for it
+// in the queue, and else returns a
 // *HeldError at once. All else is as with Acquire.
 func TryAcquire(ctx context.Context, d command.Doer, name string, opts ...Option) (*Lease, error) {
 	a, err := newAttempt(ctx, d, name, opts)
 	if err != nil {
 		return nil, err
 	}
-	_, _, err = a.try(ctx)
-	return a.result(ctx, err)
+	return a.result(ctx, a.once(ctx))
 }
 
 // With acquires the lease, runs fn with the lease's context, and releases it,
@@ -91,59 +89,86 @@ type attempt struct {
 	token   int64
 	held    *holder // who was last seen to have it
 	unsure  bool    // a request may have been granted unseen
+	waits   bool    // Acquire, not TryAcquire
+	queued  bool    // has to do with the queue
+
+	made Lease // what it leads to: one allocation with the attempt
 }
 
 func newAttempt(ctx context.Context, d command.Doer, name string, opts []Option) (*attempt, error) {
-	o, err := build(name, opts)
-	if err != nil {
+	a := &attempt{d: d, name: name}
+	if err := a.o.build(name, opts); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {
 		return nil, wrap(name, context.Cause(ctx))
 	}
-	s, err := sharedOf(d)
-	if err != nil {
+	var err error
+	if a.shared, err = sharedOf(d); err != nil {
 		return nil, wrap(name, err)
 	}
-	if !o.allowEviction {
+	if !a.o.allowEviction {
 		if err := evict.Check(ctx, d); err != nil {
 			return nil, wrap(name, ended(ctx, err))
 		}
 	}
-	return &attempt{d: d, shared: s, o: o, name: name, names: namesOf(o.namespace, name), id: owner.New()}, nil
+	a.names, a.id = namesOf(a.o.namespace, name), owner.New()
+	return a, nil
 }
 
 // try asks once, and once more when the answer was lost. It has the form that
 // wait.Until takes.
 func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err error) {
 	g, err := a.ask(ctx)
-	if err != nil && a.unsure && ctx.Err() == nil {
+	if err != nil && a.unsure && !a.granted && ctx.Err() == nil {
 		g, err = a.ask(ctx)
 	}
 	if err != nil {
 		return false, 0, err
 	}
-	if g.granted {
+	switch g.verdict {
+	case granted:
 		a.granted, a.token = true, g.token
 		return true, 0, nil
-	}
-	a.held = &g.held
-	if reentrant(ctx, g.held.id) {
+	case seeQueue:
+		return true, 0, nil
+	case queueFull:
+		return false, 0, ErrQueueFull
+	case isReader:
 		return false, 0, ErrReentrant
 	}
-	if g.held.left < 0 {
-		return false, 0, nil
+	held := g.held
+	a.held = &held
+	if reentrant(ctx, held.id) {
+		return false, 0, ErrReentrant
 	}
-	// A key lapses in the millisecond after its last; a few more keep those
-	// who wait for the same end from asking at once.
-	return false, g.held.left + time.Millisecond + rand.N(5*time.Millisecond), nil
+	// Who is to wait fairly goes on in the queue.
+	return a.o.fair && !a.queued, a.pause(g.again), nil
 }
 
+// ask runs acquire.lua, or queue.lua for who has to do with the queue.
 func (a *attempt) ask(ctx context.Context) (grant, error) {
+	if a.queued {
+		return a.askQueue(ctx)
+	}
+	return a.send(ctx, lua.acquire, []string{a.names.lease, a.names.fence},
+		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()), command.Str(a.o.meta))
+}
+
+// send runs a script that grants.
+func (a *attempt) send(ctx context.Context, s *command.Script, keys []string, args ...command.Arg) (grant, error) {
 	a.sent = time.Now()
-	g, err := command.RunScript(ctx, a.d, lua.acquire, asGrant, []string{a.names.lease, a.names.fence},
-		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()))
-	if err != nil && mayHaveRun(err) {
+	g, err := replicas.Run(ctx, a.d, a.o.confirm, s, asGrant, keys, args...)
+	if err == nil {
+		return g, nil
+	}
+	var short *replicas.ShortError
+	switch {
+	case errors.As(err, &short) && g.verdict != granted:
+		err = nil // who is refused needs no replica
+	case errors.As(err, &short):
+		a.granted, err = true, notReplicated(a.name, err)
+	case mayHaveRun(err):
 		a.unsure = true
 	}
 	return g, err
@@ -154,12 +179,15 @@ func (a *attempt) ask(ctx context.Context) (grant, error) {
 // scripts read what may fail before they write.
 func mayHaveRun(err error) bool {
 	var said resp3.ServerError
+	if errors.Is(err, replicas.ErrNoBatch) {
+		return false
+	}
 	return !command.SafeToRetry(err) && !errors.As(err, &said)
 }
 
 // result turns the end of waiting into a lease or an error.
 func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
-	if a.granted && ctx.Err() == nil {
+	if a.granted && err == nil && ctx.Err() == nil {
 		l := a.lease(ctx)
 		if err = l.hold.Err(); err == nil {
 			if err = a.shared.add(l); err == nil {
@@ -169,7 +197,7 @@ func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
 		// The grant came when its window had closed, or the client is closing.
 		l.hold.Stop()
 	}
-	if a.granted || a.unsure {
+	if a.granted || a.unsure || a.queued && a.waits {
 		a.abandon(ctx)
 	}
 	switch {
@@ -184,17 +212,22 @@ func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
 }
 
 func (a *attempt) heldError(err error) error {
-	return &HeldError{Name: a.name, Owner: a.held.owner, Token: a.held.token, Since: a.held.since, TTL: a.held.left, Err: err}
+	h := a.held
+	return &HeldError{
+		Name: a.name, Owner: h.owner, Token: h.token, Since: h.since, TTL: h.left, Meta: h.meta,
+		Readers: h.readers, Position: h.position, Waiting: h.waiting, Err: err,
+	}
 }
 
 // lease starts to hold what was granted.
 func (a *attempt) lease(ctx context.Context) *Lease {
-	l := &Lease{
+	l := &a.made
+	*l = Lease{
 		d: a.d, shared: a.shared, name: a.name, names: a.names, id: a.id, owner: a.o.owner, ttl: a.o.ttl, token: a.token,
-		parent: ctx, outer: leaseOf(ctx), turn: make(chan struct{}, 1),
+		parent: ctx, outer: leaseOf(ctx), ticket: Ticket{Namespace: a.o.namespace, Name: a.name}, turn: make(chan struct{}, 1), share: a.o.shared,
 	}
-	l.hold = hold.Start(context.WithValue(ctx, contextKey{}, l), a.sent, hold.Options{
-		TTL: a.o.ttl, Renew: l.renew, Lost: l.lost,
+	l.hold.Begin(ctx, a.sent, hold.Options{
+		TTL: a.o.ttl, Row: l.row(), Doer: a.d, Confirm: a.o.confirm, Owner: (*keeper)(l),
 	})
 	return l
 }
@@ -203,6 +236,10 @@ func (a *attempt) lease(ctx context.Context) *Lease {
 func (a *attempt) abandon(ctx context.Context) {
 	a.shared.after(ctx, func(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
+		if a.queued {
+			_, _ = leave(ctx, a.d, a.names, a.id)
+			return
+		}
 		_, _ = release(ctx, a.d, a.names, a.id)
 	})
 }
@@ -222,7 +259,9 @@ func ended(ctx context.Context, err error) error {
 // wrap adds the name of the lease.
 func wrap(name string, err error) error {
 	var lost *LostError
-	if errors.As(err, &lost) && lost.Name == name {
+	var short *NotReplicatedError
+	var ticket *TicketError
+	if errors.As(err, &lost) && lost.Name == name || errors.As(err, &short) && short.Name == name || errors.As(err, &ticket) {
 		return err
 	}
 	return fmt.Errorf("lease: %s: %w", name, err)

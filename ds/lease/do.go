@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -38,7 +39,10 @@ func (l *Lease) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 	for i, c := range commands {
 		cmds[i] = c.Request()
 	}
-	keys := []string{l.names.lease}
+	script, keys := lua.do, []string{l.names.lease, l.names.fence}
+	if l.share {
+		script, keys = lua.doShared, append(keys, l.names.readers)
+	}
 	args := []command.Arg{command.Str(l.id), command.Int(l.token)}
 	for i := range cmds {
 		if err := checkCommand(&cmds[i]); err != nil {
@@ -49,7 +53,7 @@ func (l *Lease) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 		}
 		args = appendWords(args, &cmds[i])
 	}
-	replies, err := command.RunScript(ctx, l.d, lua.do, asReplies, keys, args...)
+	replies, err := command.RunScript(ctx, l.d, script, asReplies, keys, args...)
 	if err != nil {
 		return nil, wrap(l.name, ended(ctx, err))
 	}
@@ -76,11 +80,13 @@ func (l *Lease) read(cmds []command.Request, replies []resp3.Value) ([]resp3.Val
 	replies = replies[1:]
 	if ran == 0 {
 		e := &FencedError{Name: l.name, Token: l.token}
-		if len(replies) == 2 {
+		reason, server := hold.Gone, ""
+		if len(replies) == 4 {
 			e.Holder = replies[0].Text()
 			e.HolderToken, _ = replies[1].Int() // 0 when unreadable: it only informs
+			reason, server = hold.ReasonOf(replies[2].Text()), replies[3].Text()
 		}
-		l.hold.Lose(e)
+		l.hold.Refused(server, reason, e)
 		return nil, e
 	}
 	if n := len(replies); n > 0 {

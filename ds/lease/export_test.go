@@ -2,14 +2,29 @@ package lease
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/resp3"
 )
 
 // Renew sends one renewal, beside those of the lease itself.
-func (l *Lease) Renew(ctx context.Context) error { return l.renew(ctx) }
+func (l *Lease) Renew(ctx context.Context) error {
+	r := (*row)(l)
+	keys, args := r.Append(nil, nil)
+	v, err := command.RunScript(ctx, l.d, r.Script(), command.AsValue, keys, args...)
+	if err != nil {
+		return err
+	}
+	if why := v.Elems()[1]; why.Kind() != resp3.Integer {
+		return &hold.GoneError{Reason: hold.Reason(why.Text())}
+	}
+	return nil
+}
 
 // Keys returns the names of the lease's keys.
 func Keys(name string) (lease, fence string) {
@@ -23,14 +38,36 @@ func RenewDigest() string   { return lua.renew.Digest() }
 func ReleaseDigest() string { return lua.release.Digest() }
 
 // Plant changes one script until the test ends: a bug that a checker has to
-// find. script is "acquire", "renew" or "release".
+// find. script is the name of its file.
 func Plant(t testing.TB, script, old, by string) {
 	t.Helper()
-	p := map[string]**command.Script{"acquire": &lua.acquire, "renew": &lua.renew, "release": &lua.release}[script]
-	good := *p
-	if !strings.Contains(good.Source(), old) {
-		t.Fatalf("%s.lua does not hold %q", script, old)
+	good := lua
+	if err := PlantScript(script, old, by); err != nil {
+		t.Fatal(err)
 	}
-	*p = command.NewScript(strings.Replace(good.Source(), old, by, 1))
-	t.Cleanup(func() { *p = good })
+	t.Cleanup(func() { lua = good })
+}
+
+// PlantScript changes one script of this process for good.
+func PlantScript(script, old, by string) error {
+	p := map[string]**command.Script{
+		"acquire": &lua.acquire, "renew": &lua.renew, "release": &lua.release, "do": &lua.do,
+	}[script]
+	if !strings.Contains((*p).Source(), old) {
+		return fmt.Errorf("%s.lua does not hold %q", script, old)
+	}
+	*p = command.NewScript(strings.Replace((*p).Source(), old, by, 1))
+	return nil
+}
+
+// TrustFromNow plants a bug: it returns the lease with a trust window that
+// starts when its answer has come, not before its request left.
+func (l *Lease) TrustFromNow() *Lease {
+	l.hold.Stop()
+	n := &Lease{
+		d: l.d, shared: l.shared, name: l.name, names: l.names, id: l.id, owner: l.owner, ttl: l.ttl, token: l.token,
+		parent: l.parent, outer: l.outer, turn: make(chan struct{}, 1), share: l.share,
+	}
+	n.hold.Begin(n.parent, time.Now(), hold.Options{TTL: n.ttl, Row: n.row(), Doer: n.d, Owner: (*keeper)(n)})
+	return n
 }

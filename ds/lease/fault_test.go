@@ -72,7 +72,7 @@ func raceReleaseAndRenew(t *testing.T, c *redisx.Client, n int) (left, renewals 
 // TestReleaseRacedWithRenewLeavesNoKey is LE8.
 func TestReleaseRacedWithRenewLeavesNoKey(t *testing.T) {
 	c := start(t)
-	const n = 100_000
+	n := rounds(20_000, 100_000)
 	left, renewals := raceReleaseAndRenew(t, c, n)
 	if left != 0 {
 		t.Errorf("%d of %d rounds left a key with a TTL and no holder", left, n)
@@ -85,7 +85,7 @@ func TestReleaseRacedWithRenewLeavesNoKey(t *testing.T) {
 
 func TestTheRaceFindsARenewalThatMakesKeys(t *testing.T) {
 	c := start(t)
-	lease.Plant(t, "renew", "  return 0\n", "  redis.call('HSET', KEYS[1], 'id', ARGV[1])\n")
+	lease.Plant(t, "renew", "answer = answer and 'not owner' or 'gone'", "answer = redis.call('HSET', KEYS[i], 'id', ARGV[i])")
 	if left, _ := raceReleaseAndRenew(t, c, 500); left == 0 {
 		t.Error("a renewal that re-creates the key was not found")
 	}
@@ -444,7 +444,8 @@ func TestCancelledAtAnyTime(t *testing.T) {
 				over := time.Since(due)
 				if err != nil {
 					cancelled.Add(1)
-					if !errors.Is(err, context.DeadlineExceeded) {
+					// A starved round may lose its lease: that is no error here.
+					if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, lease.ErrLost) {
 						t.Errorf("an error that does not say that ctx has ended: %v", err)
 					}
 				}

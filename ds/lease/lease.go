@@ -21,14 +21,17 @@ type Lease struct {
 	owner  string
 	ttl    time.Duration
 	token  int64
+	share  bool            // of the lease, with other readers
 	parent context.Context // what Acquire was called with
 	outer  *Lease          // the lease that parent belongs to, or nil
-	hold   *hold.Hold
+	hold   hold.Hold
+	loss   LostError // what its context ends with, once it has
 
 	turn     chan struct{} // held by the Release that runs; guards what follows
 	released bool
-	result   error // of the release
-	unsure   bool  // an earlier release may have run
+	result   error  // of the release
+	unsure   bool   // an earlier release may have run
+	ticket   Ticket // of HandOver, with a token once it was handed over
 }
 
 // Name returns the name of the lease.
@@ -52,10 +55,10 @@ func (l *Lease) Context() context.Context { return l.hold.Context() }
 // renewal; 0 when it is lost or released.
 func (l *Lease) Remaining() time.Duration { return l.hold.Remaining() }
 
-// Release ends the lease's context, waits for a renewal in flight and deletes
-// the lease on the server, if it is still ours there. It works on a server that
-// is out of memory. It may be called more than once and returns the same then,
-// unless the call before failed to reach the server.
+// Release ends the lease's context and deletes the lease on the server, if it is
+// still ours there. It works on a server that is out of memory. It may be called
+// more than once and returns the same then, unless the call before failed to
+// reach the server.
 //
 // It returns nil when the lease was ours to the end, a *LostError when the
 // server says that it was not, and else why the server could not be asked. If
@@ -79,7 +82,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		l.abandon(ctx)
 		return wrap(l.name, context.Cause(ctx))
 	}
-	ours, err := release(ctx, l.d, l.names, l.id)
+	why, err := l.giveBack(ctx)
 	if err != nil {
 		l.unsure = l.unsure || mayHaveRun(err)
 		if ctx.Err() != nil {
@@ -89,8 +92,8 @@ func (l *Lease) Release(ctx context.Context) error {
 	}
 	l.released = true
 	// Not there, but perhaps because the call before had deleted it unseen.
-	if !ours && !l.unsure {
-		l.result = l.notOurs()
+	if why != "" && !l.unsure {
+		l.result = l.notOurs(why)
 	}
 	return l.result
 }
@@ -112,13 +115,14 @@ func (l *Lease) begin(ctx context.Context) bool {
 	}
 }
 
-// notOurs says why the lease had gone before its release.
-func (l *Lease) notOurs() error {
+// notOurs says why the lease had gone before its release. why is the server's
+// word; the hold may know better.
+func (l *Lease) notOurs(why hold.Reason) error {
 	var lost *LostError
 	if errors.As(l.hold.Err(), &lost) && lost.Name == l.name && lost.Token == l.token && lost.Reason != reasonReleased {
 		return lost
 	}
-	return &LostError{Name: l.name, Token: l.token, Reason: reasonGone}
+	return &LostError{Name: l.name, Token: l.token, Reason: string(why)}
 }
 
 // abandon releases the lease for a caller who has gone. A later Release finds
@@ -127,32 +131,48 @@ func (l *Lease) abandon(ctx context.Context) {
 	l.unsure = true
 	l.shared.after(ctx, func(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
-		_, _ = release(ctx, l.d, l.names, l.id)
+		_, _ = l.giveBack(ctx)
 	})
 }
 
-// release deletes the lease if id has it, and reports whether it had.
-func release(ctx context.Context, d command.Doer, n names, id string) (bool, error) {
-	return command.RunScript(ctx, d, lua.release, command.AsBool, []string{n.lease}, command.Str(id))
+// release deletes the lease if id has it, and returns "", or why it has not.
+func release(ctx context.Context, d command.Doer, n names, id string) (hold.Reason, error) {
+	return command.RunScript(ctx, d, lua.release, hold.AsReason, []string{n.lease, n.fence, n.queue, n.order}, command.Str(id))
 }
 
-// renew asks for another TTL.
-func (l *Lease) renew(ctx context.Context) error {
-	ours, err := command.RunScript(ctx, l.d, lua.renew, command.AsBool, []string{l.names.lease},
-		command.Str(l.id), command.Int(l.ttl.Milliseconds()))
-	if err == nil && !ours {
-		return hold.ErrGone
+// row is a Lease as its renewals see it.
+type row Lease
+
+// Script returns renew.lua.
+func (*row) Script() *command.Script { return lua.renew }
+
+// Append appends what renew.lua takes for one lease.
+func (r *row) Append(keys []string, args []command.Arg) ([]string, []command.Arg) {
+	return append(keys, r.names.lease, r.names.fence), append(args, command.Str(r.id), command.Int(r.ttl.Milliseconds()))
+}
+
+// keeper is a Lease as its hold sees it.
+type keeper Lease
+
+// Value makes the lease's context lead to the lease.
+func (k *keeper) Value(key any) any {
+	if key == (contextKey{}) {
+		return (*Lease)(k)
 	}
-	return err
+	return nil
 }
 
-// lost builds the cause of the end of the lease's context.
-func (l *Lease) lost(reason hold.Reason, err error) error {
-	e := &LostError{Name: l.name, Token: l.token, Reason: string(reason), Err: err}
+// Ended takes the lease from those that the client's Close ends.
+func (k *keeper) Ended() { k.shared.drop((*Lease)(k)) }
+
+// Lost builds the cause of the end of the lease's context.
+func (k *keeper) Lost(reason hold.Reason, err error) error {
+	l, e := (*Lease)(k), &k.loss
+	*e = LostError{Name: l.name, Token: l.token, Reason: string(reason), Err: notReplicated(l.name, err)}
 	if reason == hold.Released && l.shared.isClosed() {
 		e.Reason = reasonClosed
 	}
-	if err == hold.ErrGone {
+	if _, ok := err.(*hold.GoneError); ok {
 		e.Err = nil // says no more than the reason
 	}
 	return e

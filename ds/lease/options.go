@@ -2,10 +2,13 @@ package lease
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redisx/redisx/ds/internal/keys"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/replicas"
 )
 
 const (
@@ -20,6 +23,7 @@ const (
 
 	// maxOwner bounds what every waiter gets to read, in bytes.
 	maxOwner = 256
+	maxMeta  = 1024
 )
 
 // Option changes how a lease is acquired.
@@ -29,7 +33,12 @@ type options struct {
 	ttl           time.Duration
 	owner         string
 	namespace     string
+	meta          string
+	confirm       replicas.Need
+	replicated    bool // Replicas was called
 	allowEviction bool
+	fair          bool
+	shared        bool
 }
 
 // TTL sets for how long the server keeps the lease after each renewal: how long
@@ -42,6 +51,11 @@ func TTL(d time.Duration) Option { return func(o *options) { o.ttl = d } }
 // apart by an id that each acquisition makes for itself.
 func Owner(name string) Option { return func(o *options) { o.owner = name } }
 
+// Meta sets what others are shown of the holder besides its name, such as a
+// pod, a version or a job in whatever form, at most 1024 bytes. The default is
+// nothing. HeldError and Inspect have it.
+func Meta(text string) Option { return func(o *options) { o.meta = text } }
+
 // Namespace sets the first part of the lease's keys. Leases of different
 // namespaces have nothing to do with each other. The default is "redisx".
 func Namespace(ns string) Option { return func(o *options) { o.namespace = ns } }
@@ -51,28 +65,58 @@ func Namespace(ns string) Option { return func(o *options) { o.namespace = ns } 
 // next renewal, and that can be after somebody else got it.
 func AllowEviction() Option { return func(o *options) { o.allowEviction = true } }
 
-func build(name string, opts []Option) (options, error) {
-	o := options{ttl: defaultTTL, owner: owner.Process()}
+// build applies opts to the defaults and checks what comes of it. o lies in
+// something bigger: an option makes it escape.
+func (o *options) build(name string, opts []Option) error {
+	*o = options{ttl: defaultTTL, owner: owner.Process()}
 	for _, opt := range opts {
-		opt(&o)
+		opt(o)
 	}
 	switch {
 	case name == "":
-		return o, fmt.Errorf("lease: the name is empty")
+		return fmt.Errorf("lease: the name is empty")
 	case o.ttl < minTTL || o.ttl > maxTTL:
-		return o, fmt.Errorf("lease: %s: a TTL of %v is not within %v and %v", name, o.ttl, minTTL, maxTTL)
+		return fmt.Errorf("lease: %s: a TTL of %v is not within %v and %v", name, o.ttl, minTTL, maxTTL)
 	case o.ttl%time.Millisecond != 0:
-		return o, fmt.Errorf("lease: %s: a TTL of %v is not in whole milliseconds", name, o.ttl)
+		return fmt.Errorf("lease: %s: a TTL of %v is not in whole milliseconds", name, o.ttl)
 	case len(o.owner) > maxOwner:
-		return o, fmt.Errorf("lease: %s: an owner of %d bytes is longer than %d", name, len(o.owner), maxOwner)
+		return fmt.Errorf("lease: %s: an owner of %d bytes is longer than %d", name, len(o.owner), maxOwner)
+	case len(o.meta) > maxMeta:
+		return fmt.Errorf("lease: %s: metadata of %d bytes is longer than %d", name, len(o.meta), maxMeta)
 	}
-	return o, nil
+	return o.checkReplicas(name)
 }
 
 // names are the keys of one lease.
-type names struct{ lease, fence string }
+type names struct{ lease, fence, queue, order, readers string }
 
 func namesOf(namespace, name string) names {
-	p := keys.Prefix(namespace, "lease", name)
-	return names{lease: p + "lease", fence: p + "fence"}
+	parts := [...]string{"lease", "fence", "queue", "order", "readers"}
+	var b strings.Builder // all in one allocation
+	b.Grow(len(parts) * (len(namespace) + len(name) + len("{redisx:lease:}:readers")))
+	keys.Write(&b, namespace, "lease", name)
+	prefix := b.String()
+	var all [len(parts)]string
+	for i, part := range parts {
+		if i > 0 {
+			b.WriteString(prefix)
+		}
+		b.WriteString(part)
+		all[i] = b.String()[b.Len()-len(prefix)-len(part):]
+	}
+	return names{lease: all[0], fence: all[1], queue: all[2], order: all[3], readers: all[4]}
+}
+
+// turns is how many keys all turns of a lease share, as tickets.lua has it.
+const turns = 256
+
+// turn is the key whose change tells id that its turn may have come: the number
+// at the end of the id decides which.
+func (n names) turn(id string) string {
+	digits := id[len(strings.TrimRight(id, "0123456789")):]
+	number, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		number = 0
+	}
+	return n.queue + ":" + strconv.FormatUint(number%turns, 10)
 }

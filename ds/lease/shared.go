@@ -63,13 +63,20 @@ func (s *shared) add(l *Lease) error {
 	}
 	s.leases[l] = struct{}{}
 	s.mu.Unlock()
-	// Without mu: the context looks at its hold, which may ask isClosed.
-	context.AfterFunc(l.hold.Context(), func() {
-		s.mu.Lock()
-		delete(s.leases, l)
-		s.mu.Unlock()
-	})
+	if l.hold.Err() != nil {
+		s.drop(l) // its end may have come first
+	}
 	return nil
+}
+
+// drop forgets a lease that has ended.
+func (s *shared) drop(l *Lease) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	delete(s.leases, l)
+	s.mu.Unlock()
 }
 
 // isClosed reports whether the client is being closed.

@@ -7,6 +7,9 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/replicas"
 )
 
 // ErrGone is what Renew wraps when the server says that the thing is not ours:
@@ -22,7 +25,25 @@ const (
 	Gone     Reason = "gone"     // the server says that it is not ours
 	Clock    Reason = "clock"    // the machine has slept, or its wall clock was set forward
 	Released Reason = "released" // Stop was called
+
+	// What a row's script may say instead of Gone; see Row.
+
+	NotOwner   Reason = "not owner"   // somebody else got it after it had gone
+	TakenOver  Reason = "taken over"  // somebody took it by force
+	HandedOver Reason = "handed over" // it was given to somebody else
+	// Failover takes the place of Gone and NotOwner when another server says so
+	// than the one that confirmed it last: promoted, or restarted.
+	Failover Reason = "failover"
 )
+
+// GoneError is an ErrGone with a reason.
+type GoneError struct{ Reason Reason }
+
+// Error gives the reason.
+func (e *GoneError) Error() string { return "hold: " + string(e.Reason) }
+
+// Unwrap returns ErrGone.
+func (e *GoneError) Unwrap() error { return ErrGone }
 
 // Options says how to keep something.
 type Options struct {
@@ -31,16 +52,37 @@ type Options struct {
 	TTL time.Duration
 	// Renew asks the server for another TTL. It returns nil, an error that
 	// wraps ErrGone, or any other error, which says nothing. Its context ends
-	// with the hold. Nil means that it is never renewed.
+	// with the hold. Nil means that it is never renewed, unless Row is set.
 	Renew func(ctx context.Context) error
+	// Row, if not nil, renews in place of Renew, together with what else of the
+	// Doer's is due then.
+	Row Row
+	// Doer sends what Row needs.
+	Doer command.Doer
+	// Confirm is how many replicas must have a renewal for it to count. It needs
+	// a Row and a Doer that is a command.Batcher.
+	Confirm replicas.Need
 	// Lost builds the cause of the context's end. It is called at most once,
 	// must not block and must not call the Hold. err is the last error of
 	// Renew, if there was one. Nil means a *LostError.
 	Lost func(reason Reason, err error) error
+	// Owner, if not nil, takes the place of Lost.
+	Owner Owner
 
 	// sleep is how long the machine seems to have slept, for tests: wall and
 	// monotonic clock cannot be made to differ from outside.
 	sleep func() time.Duration
+}
+
+// Owner is what a hold belongs to, where that wants more than Lost. Its methods
+// must not block and must not call the Hold.
+type Owner interface {
+	// Lost is Options.Lost.
+	Lost(reason Reason, err error) error
+	// Ended is called once, when the hold has ended for whatever reason.
+	Ended()
+	// Value is what the hold's context has besides its parent's values.
+	Value(key any) any
 }
 
 // LostError is the cause where Options.Lost builds none.
@@ -67,7 +109,7 @@ func Margin(ttl time.Duration) time.Duration {
 	return min(max(ttl/10, 5*time.Millisecond), time.Second, ttl/2)
 }
 
-// Hold is one thing held. Use Start to make one.
+// Hold is one thing held. Use Start to make one, or Begin on a zero Hold.
 type Hold struct {
 	o      Options
 	margin time.Duration
@@ -83,8 +125,12 @@ type Hold struct {
 	ended  bool        // lost, stopped or without a parent
 	cause  error       // why, when ended
 	err    error       // the last error of Renew
-	expiry *time.Timer // ends the hold at until
+	server string      // which one confirmed it last, "" when unknown
+	group  *group      // renews it with others and ends it, or nil: then
+	expiry *time.Timer // ends it at until, and
 	beat   *time.Timer // starts the next renewal
+
+	entry // in the group, whose lock guards it
 }
 
 // Start returns a Hold on what a request got that left at sent, a time.Now from
@@ -93,27 +139,26 @@ type Hold struct {
 //
 // If the window has closed already, the Hold is lost from the start.
 func Start(parent context.Context, sent time.Time, o Options) *Hold {
-	if o.Lost == nil {
-		o.Lost = func(reason Reason, err error) error { return &LostError{Reason: reason, Err: err} }
-	}
-	if o.sleep == nil {
-		o.sleep = func() time.Duration { return 0 }
-	}
-	h := &Hold{o: o, margin: Margin(o.TTL), base: sent}
+	h := new(Hold)
+	h.Begin(parent, sent, o)
+	return h
+}
+
+// Begin is Start for a zero Hold that is part of something else.
+func (h *Hold) Begin(parent context.Context, sent time.Time, o Options) {
+	h.o, h.margin, h.base = o, Margin(o.TTL), sent
 	h.until = sent.Add(o.TTL - h.margin)
 	h.ctx, h.cancel = context.WithCancelCause(parent)
 
 	// The timers below may fire before this returns: they wait for mu.
 	h.mu.Lock()
-	h.expiry = time.AfterFunc(time.Until(h.until), func() { h.trusted() })
-	if o.Renew != nil {
-		h.beat = time.AfterFunc(o.TTL/3-time.Since(sent)+jitter(o.TTL/30), h.renew)
+	h.schedule()
+	if parent.Done() != nil {
+		// The parent tells its children in any order: the callback may be here
+		// first, so it brings the parent's own cause along.
+		h.forget = context.AfterFunc(parent, func() { h.end(context.Cause(parent)) })
 	}
-	// The parent tells its children in any order: the callback may be here first,
-	// so it brings the parent's own cause along.
-	h.forget = context.AfterFunc(parent, func() { h.end(context.Cause(parent)) })
 	h.mu.Unlock()
-	return h
 }
 
 // jitter returns a duration between -d and d.
@@ -121,7 +166,7 @@ func jitter(d time.Duration) time.Duration { return rand.N(2*d+1) - d }
 
 // Context returns the context that ends when the hold does, with the cause that
 // Options.Lost built, or with the parent's.
-func (h *Hold) Context() context.Context { return watched{h.ctx, h} }
+func (h *Hold) Context() context.Context { return (*watched)(h) }
 
 // Remaining returns for how long the thing may be trusted without a further
 // renewal, 0 when it may not.
@@ -141,24 +186,29 @@ func (h *Hold) Err() error {
 }
 
 // Stop ends the hold with reason Released unless it has ended already, and
-// waits for a renewal in flight, whose context it ends. It gives nothing back
-// to the server. It may be called more than once.
-func (h *Hold) Stop() {
-	h.lose(Released)
+// waits for a renewal in flight that is Renew's, whose context it ends. It gives
+// nothing back to the server. It may be called more than once.
+func (h *Hold) Stop() { h.StopFor(Released) }
+
+// StopFor is Stop with another reason.
+func (h *Hold) StopFor(reason Reason) {
+	h.lose(reason)
 	h.renewals.Wait()
-	h.forget()
+	if h.forget != nil {
+		h.forget()
+	}
 }
 
-// Lose ends the hold with reason Gone: the server said to somebody else than
-// Renew that the thing is not ours. err is what it said. A hold that has ended
-// stays as it is.
-func (h *Hold) Lose(err error) {
+// Lose ends the hold: the server said to somebody else than Renew that the thing
+// is not ours, and why. err is what it said. A hold that has ended stays as it
+// is.
+func (h *Hold) Lose(reason Reason, err error) {
 	h.mu.Lock()
 	if !h.ended {
 		h.err = err
 	}
 	h.mu.Unlock()
-	h.lose(Gone)
+	h.lose(reason)
 }
 
 // trusted reports whether the window is open, and ends the hold if it is not.
@@ -192,7 +242,11 @@ func (h *Hold) trusted() bool {
 // while the machine sleeps, and the server's does not.
 func (h *Hold) slept(now time.Time) time.Duration {
 	wall := now.Round(0).Sub(h.base.Round(0))
-	return wall - now.Sub(h.base) + h.o.sleep()
+	gap := wall - now.Sub(h.base)
+	if h.o.sleep != nil {
+		gap += h.o.sleep()
+	}
+	return gap
 }
 
 // lose ends the hold for a reason.
@@ -204,11 +258,22 @@ func (h *Hold) lose(reason Reason) {
 		h.cancel(cause)
 		return
 	}
-	cause := h.o.Lost(reason, h.err)
+	cause := h.lost(reason)
 	h.finish(cause)
 	h.mu.Unlock()
 	// Outside of mu: who derived from the context may do anything.
 	h.cancel(cause)
+}
+
+// lost builds the cause. The caller holds mu.
+func (h *Hold) lost(reason Reason) error {
+	switch {
+	case h.o.Owner != nil:
+		return h.o.Owner.Lost(reason, h.err)
+	case h.o.Lost != nil:
+		return h.o.Lost(reason, h.err)
+	}
+	return &LostError{Reason: reason, Err: h.err}
 }
 
 // end ends the hold with a cause of its own.
@@ -225,10 +290,39 @@ func (h *Hold) end(cause error) {
 // finish notes the end. The caller holds mu.
 func (h *Hold) finish(cause error) {
 	h.ended, h.cause = true, cause
-	h.expiry.Stop()
-	if h.beat != nil {
-		h.beat.Stop()
+	for _, t := range []*time.Timer{h.expiry, h.beat} {
+		if t != nil {
+			t.Stop()
+		}
 	}
+	if h.group != nil {
+		h.group.remove(h)
+	}
+	if h.o.Owner != nil {
+		h.o.Owner.Ended()
+	}
+}
+
+// schedule sets up the first renewal and the end. The caller holds mu.
+func (h *Hold) schedule() {
+	first := h.o.TTL/3 - time.Since(h.base) + jitter(h.o.TTL/30)
+	if h.o.Row != nil && h.join(first) {
+		return
+	}
+	h.expiry = time.AfterFunc(time.Until(h.until), func() { h.trusted() })
+	if h.o.Renew != nil {
+		h.beat = time.AfterFunc(first, h.renew)
+	}
+}
+
+// again sets up the next renewal and the end. The caller holds mu.
+func (h *Hold) again(d time.Duration) {
+	if h.group != nil {
+		h.group = h.group.add(h, d)
+		return
+	}
+	h.expiry.Reset(time.Until(h.until))
+	h.beat.Reset(d)
 }
 
 // renew is the beat: one renewal, and what follows from it.
@@ -247,12 +341,21 @@ func (h *Hold) renew() {
 	defer h.renewals.Done()
 
 	sent := time.Now()
-	err := h.o.Renew(h.ctx)
+	h.renewed(sent, h.o.Renew(h.ctx))
+}
+
+// renewed is what follows from a renewal that left at sent.
+func (h *Hold) renewed(sent time.Time, err error) {
 	if !h.trusted() {
 		return // also a late success: who looked meanwhile has seen the end
 	}
 	if errors.Is(err, ErrGone) {
-		h.Lose(err)
+		reason := Gone
+		var why *GoneError
+		if errors.As(err, &why) {
+			reason = why.Reason
+		}
+		h.Lose(reason, err)
 		return
 	}
 	h.mu.Lock()
@@ -262,12 +365,11 @@ func (h *Hold) renew() {
 	}
 	h.err = err
 	if err != nil {
-		h.beat.Reset(h.o.TTL/20 + rand.N(h.o.TTL/20+1))
+		h.again(h.o.TTL/20 + rand.N(h.o.TTL/20+1))
 		return
 	}
 	h.base, h.until = sent, sent.Add(h.o.TTL-h.margin)
-	h.expiry.Reset(time.Until(h.until))
-	h.beat.Reset(h.o.TTL/3 - time.Since(sent) + jitter(h.o.TTL/30))
+	h.again(h.o.TTL/3 - time.Since(sent) + jitter(h.o.TTL/30))
 }
 
 // watched is the context of a Hold: it looks at the clock on every use.
@@ -278,25 +380,31 @@ func (h *Hold) renew() {
 //  1. SIGSTOP; the lease lapses; somebody else gets it.
 //  2. SIGCONT; the goroutine is first to run, asks ctx.Err(), and hears nil.
 //  3. The timer fires.
-type watched struct {
-	context.Context
-	h *Hold
-}
+type watched Hold
+
+// Deadline returns the parent's.
+func (w *watched) Deadline() (time.Time, bool) { return w.ctx.Deadline() }
 
 // Done returns the channel that is closed at the end.
-func (w watched) Done() <-chan struct{} {
-	w.h.trusted()
-	return w.Context.Done()
+func (w *watched) Done() <-chan struct{} {
+	(*Hold)(w).trusted()
+	return w.ctx.Done()
 }
 
 // Err returns nil until the end.
-func (w watched) Err() error {
-	w.h.trusted()
-	return w.Context.Err()
+func (w *watched) Err() error {
+	(*Hold)(w).trusted()
+	return w.ctx.Err()
 }
 
-// Value returns the parent's value. context.Cause asks for one, too.
-func (w watched) Value(key any) any {
-	w.h.trusted()
-	return w.Context.Value(key)
+// Value returns the owner's value, or the parent's. context.Cause asks for one,
+// too.
+func (w *watched) Value(key any) any {
+	(*Hold)(w).trusted()
+	if w.o.Owner != nil {
+		if v := w.o.Owner.Value(key); v != nil {
+			return v
+		}
+	}
+	return w.ctx.Value(key)
 }

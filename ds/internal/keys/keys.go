@@ -17,19 +17,25 @@ const hex = "0123456789ABCDEF"
 // bytes are written as %XX; in namespace and primitive so is the colon, because
 // {a:b:c} must not have two readings.
 func Prefix(namespace, primitive, name string) string {
+	var b strings.Builder
+	b.Grow(max(len(namespace), len(DefaultNamespace)) + len(primitive) + len(name) + 5)
+	Write(&b, namespace, primitive, name)
+	return b.String()
+}
+
+// Write writes a Prefix to b, for who puts all keys of an object into one piece
+// of memory.
+func Write(b *strings.Builder, namespace, primitive, name string) {
 	if namespace == "" {
 		namespace = DefaultNamespace
 	}
-	var b strings.Builder
-	b.Grow(len(namespace) + len(primitive) + len(name) + 5)
 	b.WriteByte('{')
-	escape(&b, namespace, true)
+	escape(b, namespace, true)
 	b.WriteByte(':')
-	escape(&b, primitive, true)
+	escape(b, primitive, true)
 	b.WriteByte(':')
-	escape(&b, name, false)
+	escape(b, name, false)
 	b.WriteString("}:")
-	return b.String()
 }
 
 func escape(b *strings.Builder, s string, colon bool) {

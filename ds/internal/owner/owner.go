@@ -30,7 +30,11 @@ var process = sync.OnceValue(func() string {
 func Process() string { return process() }
 
 // New returns an id that nobody else has: Process and a counter.
-func New() string { return process() + "-" + strconv.FormatUint(counter.Add(1), 10) }
+func New() string {
+	b := make([]byte, 0, 128) // on the stack: only the string is allocated
+	b = append(append(b, process()...), '-')
+	return string(strconv.AppendUint(b, counter.Add(1), 10))
+}
 
 // clean makes a host name fit for keys, logs and tables.
 func clean(host string) string {

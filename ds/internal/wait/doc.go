@@ -5,6 +5,10 @@
 //		return !held, left, err // again when key changes, or when the lease has run out
 //	})
 //
+// A Reader is for those who only look: its read is the interest in the next
+// change where the Doer is a command.Tracker, so that a change costs one read.
+// Package smart shares one among all who wait for a key.
+//
 // Guarantees: try runs at least once; no change is missed, because the first
 // try that may be followed by a wait comes after the server has noted the
 // interest; Until returns as soon as ctx ends, with its cause, and leaves no
@@ -27,5 +31,5 @@
 // Only durations are used, on the local monotonic clock: the caller passes on
 // how long the server says that something still lasts.
 //
-// All functions may be used by many goroutines.
+// All functions may be used by many goroutines, a Reader by one at a time.
 package wait

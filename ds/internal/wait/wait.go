@@ -72,7 +72,7 @@ func Until(ctx context.Context, d command.Doer, key string, try func(ctx context
 		if watch == nil {
 			// Without a push the pause comes first: nothing is lost by it,
 			// and the try just before needs no repeat.
-			if err := pause(ctx, nil, hint(jitter(poll), again)); err != nil {
+			if _, err := pause(ctx, nil, hint(jitter(poll), again), nil); err != nil {
 				return err
 			}
 			poll = min(poll+poll/2, MaxPoll)
@@ -100,7 +100,8 @@ func tryWatched(ctx context.Context, watch command.Watch, try func(ctx context.C
 	if again > 0 {
 		again = max(again, minAgain)
 	}
-	return false, again, pause(ctx, watch.Changed(), again)
+	_, err = pause(ctx, watch.Changed(), again, nil)
+	return false, again, err
 }
 
 // hint returns the shorter of a pause and what the last try said, if it said
@@ -119,9 +120,9 @@ func jitter(d time.Duration) time.Duration {
 	return min(max(d, MinPoll), MaxPoll)
 }
 
-// pause waits for a change or for d; 0 means without end. A nil changed means
-// that nobody tells.
-func pause(ctx context.Context, changed <-chan struct{}, d time.Duration) error {
+// pause waits for a change, for d, or for early; a d of 0 is without end. A nil
+// changed means that nobody tells.
+func pause(ctx context.Context, changed <-chan struct{}, d time.Duration, early <-chan struct{}) (Why, error) {
 	if changed == nil {
 		polls.Add(1)
 	} else {
@@ -135,10 +136,12 @@ func pause(ctx context.Context, changed <-chan struct{}, d time.Duration) error 
 	}
 	select {
 	case <-changed:
-		return nil
+		return Changed, nil
 	case <-timeout:
-		return nil
+		return Passed, nil
+	case <-early:
+		return Early, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return "", context.Cause(ctx)
 	}
 }

@@ -1,0 +1,183 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+// startPair starts a primary and its replica, and waits until they are in step.
+func startPair(t *testing.T) (primary, replica *servers.Server) {
+	t.Helper()
+	primary = serverstest.Start(t, servers.Options{Args: []string{"--repl-diskless-sync-delay", "0"}})
+	replica = serverstest.Start(t, servers.Options{Args: []string{"--repl-diskless-sync-delay", "0"}})
+	follow(t, connect(t, replica), primary)
+	p := connect(t, primary)
+	// The primary sends nothing before the replica's first acknowledgement, which
+	// comes within a second of "online".
+	eventually(t, 20*time.Second, "a grant that the replica confirms", func() bool {
+		l, err := lease.Acquire(t.Context(), p, "first", lease.Replicas(1, 500*time.Millisecond))
+		if err == nil {
+			release(t, l)
+		}
+		return err == nil
+	})
+	return primary, replica
+}
+
+// follow makes the server of r a replica of primary and waits until it is.
+func follow(t *testing.T, r *redisx.Client, primary *servers.Server) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd(t, r, "REPLICAOF", host, port)
+	eventually(t, 20*time.Second, "the replica is in step", func() bool {
+		return strings.Contains(cmd(t, r, "INFO", "replication").Text(), "master_link_status:up")
+	})
+}
+
+// TestTheTokenRisesOverAFailover is LE2. The grant of the old primary never
+// reaches the replica, so that a counter would repeat.
+func TestTheTokenRisesOverAFailover(t *testing.T) {
+	primary, replica := startPair(t)
+	r := connect(t, replica)
+	n := rounds(20, 100)
+	for range n {
+		p, err := redisx.Connect(t.Context(), primary.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		release(t, acquire(t, p, "job"))
+		cmd(t, r, "REPLICAOF", "NO", "ONE") // the link breaks
+		a := acquire(t, p, "job", lease.TTL(time.Minute))
+		primary.Kill()
+		b := acquire(t, r, "job", lease.TTL(time.Minute))
+		if b.Token() <= a.Token() {
+			t.Fatalf("token %d after the failover, %d before it", b.Token(), a.Token())
+		}
+		release(t, b)
+		_ = p.Close()
+		if err := primary.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		follow(t, r, primary)
+	}
+	t.Logf("LE2: %d failovers that lost a grant, all tokens greater", n)
+}
+
+func TestAGrantLostInAFailoverIsLostForThatReason(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPair(t)
+	p, r := connect(t, primary), connect(t, replica)
+	cmd(t, r, "REPLICAOF", "NO", "ONE")
+	l := acquire(t, p, "job", lease.TTL(15*time.Second))
+	// Until the renewal that tells which server this is, and no longer.
+	eventually(t, 5*time.Second, "the first renewal", func() bool { return l.Remaining() < 15*time.Second })
+	time.Sleep(100 * time.Millisecond)
+	primary.Kill()
+	_, port, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd(t, r, "CONFIG", "SET", "port", port) // it takes the primary's place
+	select {
+	case <-l.Context().Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("not lost with the renewal after the failover")
+	}
+	if got := lossOf(t, l); got != "failover" {
+		t.Errorf("reason is %q, want failover: %v", got, context.Cause(l.Context()))
+	}
+}
+
+// TestAGrantThatReplicasDoNotConfirmIsNone is LE3.
+func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPair(t)
+	c := connect(t, primary)
+	const within = 200 * time.Millisecond
+	l := acquire(t, c, "job", lease.Replicas(1, within))
+	release(t, l)
+	if err := replica.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"job", "other"} {
+		lag, begin := machineLag(t), time.Now()
+		l, err := lease.Acquire(t.Context(), c, name, lease.Replicas(1, within))
+		took, worst := time.Since(begin), lag()
+		var short *lease.NotReplicatedError
+		if l != nil || !errors.As(err, &short) || !errors.Is(err, lease.ErrNotReplicated) || short.Acked != 0 || short.Wanted != 1 {
+			t.Errorf("Acquire: %v, %v; want a *NotReplicatedError for 0 of 1", l, err)
+		}
+		// An idle server looks at its timeouts every 100 ms.
+		if took < within || took-2*worst > within+120*time.Millisecond {
+			t.Errorf("Acquire returned after %v, want %v and at most 120 ms more", took, within)
+		}
+		t.Logf("LE3: %v after %v", err, took)
+		eventually(t, time.Second, "the release of the grant", func() bool {
+			return number(t, c, "EXISTS", first(lease.Keys(name))) == 0
+		})
+	}
+	if err := replica.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "a grant once the replica is back", func() bool {
+		l, err := lease.Acquire(t.Context(), c, "job", lease.Replicas(1, within))
+		if err == nil {
+			release(t, l)
+		}
+		return err == nil
+	})
+	if _, err := lease.Acquire(t.Context(), onlyDo{c}, "job", lease.Replicas(1, within)); err == nil {
+		t.Error("Acquire with replicas through a Doer that sends no batches succeeded")
+	}
+}
+
+func TestALeaseEndsWhenReplicasDoNotConfirmItsRenewals(t *testing.T) {
+	t.Parallel()
+	primary, replica := startPair(t)
+	c := connect(t, primary)
+	const ttl = 800 * time.Millisecond
+	l := acquire(t, c, "job", lease.TTL(ttl), lease.Replicas(1, 100*time.Millisecond))
+	time.Sleep(2 * ttl)
+	if err := context.Cause(l.Context()); err != nil {
+		t.Fatalf("lost while its replica confirms: %v", err)
+	}
+	if err := replica.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	select {
+	case <-l.Context().Done():
+	case <-time.After(5 * ttl):
+		t.Fatal("not lost while no replica confirms")
+	}
+	if took := time.Since(begin); took > ttl {
+		t.Errorf("lost after %v, want at most the TTL", took)
+	}
+	if got := lossOf(t, l); got != "expired" || !errors.Is(context.Cause(l.Context()), lease.ErrNotReplicated) {
+		t.Errorf("the cause is %v, want expired for want of a replica", context.Cause(l.Context()))
+	}
+	if err := replica.Resume(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhoIsRefusedNeedsNoReplica(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	defer release(t, acquire(t, c, "job"))
+	if _, err := lease.TryAcquire(t.Context(), c, "job", lease.Replicas(1, 50*time.Millisecond)); !errors.Is(err, lease.ErrHeld) {
+		t.Errorf("TryAcquire: %v, want ErrHeld", err)
+	}
+}

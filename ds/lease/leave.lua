@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- leave: give back all that an id has: the lease, a share of it, a place in the queue.
+-- KEYS[1] {p}lease   KEYS[2] {p}fence   KEYS[3] {p}queue   KEYS[4] {p}order   KEYS[5] {p}readers
+-- ARGV[1] id
+-- returns 1, or why it had neither the lease nor a share
+-- include clock.lua
+-- include tickets.lua
+-- include shares.lua
+local lease, queue, order, readers, id = KEYS[1], KEYS[3], KEYS[4], KEYS[5], ARGV[1]
+local now = server_ms()
+local holder = redis.call('HGET', lease, 'id')
+local ours, free = false, not holder
+if holder == id then
+  redis.call('DEL', lease)
+  ours, free = true, true
+elseif holder == 'readers' then
+  bury(lease, readers, now)
+  ours = redis.call('ZREM', readers, id) == 1
+  redis.call('HDEL', lease, 'reader:' .. id)
+  if redis.call('EXISTS', readers) == 0 then
+    redis.call('DEL', lease)
+    free = true
+  else
+    settle(lease, readers)
+  end
+end
+
+local rank = redis.call('ZRANK', order, id)
+if rank then
+  drop(queue, order, id)
+end
+if free or rank == 0 then
+  wake(lease, queue, order, now)
+end
+return ours and 1 or why_not(holder, KEYS[2], id)

@@ -1,0 +1,132 @@
+-- queue: take the lease, or a share of it, when it is one's turn; else wait in the queue.
+-- KEYS[1] {p}lease   KEYS[2] {p}fence   KEYS[3] {p}queue   KEYS[4] {p}order   KEYS[5] {p}readers
+-- ARGV[1] id   ARGV[2] owner   ARGV[3] ttl, ms   ARGV[4] ttl of the fence, ms   ARGV[5] meta
+-- ARGV[6] 'read' for a share, else 'write'   ARGV[7] ttl of the ticket, ms, 0: do not wait   ARGV[8] most tickets, and most readers
+-- ARGV[9..] ids that the caller holds itself
+-- returns {1, token} or {3}: too many, or {4}: the caller is one of the readers, or
+--   {0, id, owner, token, since µs, ms left, ttl ms, meta, readers, position, waiting, ms until it may change}
+-- include grant.lua
+-- include tickets.lua
+-- include shares.lua
+local lease, queue, order, readers = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
+local id, read, wait = ARGV[1], ARGV[6] == 'read', tonumber(ARGV[7])
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now = math.floor(us / 1000)
+local held = redis.call('HMGET', lease, 'id', 'owner', 'token', 'since', 'ttl', 'meta', 'queue')
+local shared = held[1] == 'readers'
+
+-- The same request once more, its first answer lost: the same grant.
+if held[1] == id then
+  redis.call('PEXPIRE', lease, ARGV[3])
+  return {1, held[3]}
+end
+if shared then
+  bury(lease, readers, now)
+  if redis.call('EXISTS', readers) == 0 then
+    redis.call('DEL', lease)
+    held, shared = {}, false
+  end
+end
+if shared then
+  local share = redis.call('HGET', lease, 'reader:' .. id)
+  if share and share_end(readers, id) > now then
+    extend(lease, readers, id, now + ARGV[3])
+    return {1, string.match(share, '^%d+')}
+  end
+  for i = 9, #ARGV do
+    if share_end(readers, ARGV[i]) > now then
+      return {4}
+    end
+  end
+  if read and redis.call('ZCARD', readers) >= tonumber(ARGV[8]) then
+    return {3}
+  end
+end
+
+-- Who comes before: those ahead in the queue whose tickets are good.
+local rank = redis.call('ZRANK', order, id)
+local place = rank or redis.call('ZCARD', order)
+local before, good
+while place > 0 do
+  before = redis.call('ZRANGE', order, place - 1, place - 1)[1]
+  good = ticket_of(queue, before)
+  if good > now then
+    break
+  end
+  drop(queue, order, before)
+  place = place - 1
+end
+
+if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
+  local token = new_token(KEYS[2], ARGV[4], us)
+  local since = string.format('%.0f', us)
+  if rank then
+    drop(queue, order, id)
+  end
+  if read then
+    if not shared then
+      redis.call('DEL', lease, readers)
+    end
+    redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', 'readers', 'reader:' .. id,
+      table.concat({token, since, ARGV[3], #ARGV[2], ARGV[2] .. ARGV[5]}, ' '))
+    extend(lease, readers, id, now + ARGV[3])
+    -- Readers who wait one behind the other come in together.
+    local next = redis.call('ZRANGE', order, 0, 0)[1]
+    if next and select(2, ticket_of(queue, next)) == 'read' then
+      wake(lease, queue, order, now)
+    end
+  else
+    redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', id, 'owner', ARGV[2],
+      'token', token, 'since', since, 'ttl', ARGV[3], 'meta', ARGV[5])
+    redis.call('PEXPIRE', lease, ARGV[3])
+    if redis.call('EXISTS', order) == 1 then
+      redis.call('HSET', lease, 'queue', '1')
+    end
+  end
+  return {1, token}
+end
+
+if wait > 0 then
+  if not rank then
+    if place >= tonumber(ARGV[8]) then
+      return {3}
+    end
+    local last = redis.call('ZRANGE', order, -1, -1, 'WITHSCORES')[2] or '0'
+    redis.call('ZADD', order, string.format('%.0f', math.max(us, last + 1)), id)
+  end
+  redis.call('HSET', queue, 'kind', 'lease.queue', 'v', '1',
+    id, table.concat({string.format('%.0f', now + wait), ARGV[6], ARGV[2]}, ' '))
+  redis.call('PEXPIRE', queue, wait)
+  redis.call('PEXPIRE', order, wait)
+  if held[1] == 'queue' then
+    redis.call('PEXPIRE', lease, wait)
+  elseif held[1] and not held[7] then
+    redis.call('HSET', lease, 'queue', '1')
+  end
+end
+if not held[1] then
+  -- Its holder has died: the first in the queue may not have seen it yet.
+  wake(lease, queue, order, now)
+end
+
+local waiting = redis.call('ZCARD', order)
+local position = wait > 0 and place + 1 or 0
+local again = place > 0 and good - now
+if held[1] and held[1] ~= 'queue' and not shared then
+  local left = redis.call('PTTL', lease)
+  return {0, held[1], held[2], held[3], held[4], left, held[5], held[6] or '', 0, position, waiting, again or left}
+end
+if shared then
+  -- Of the readers, the one who may stay longest.
+  local last = redis.call('ZRANGE', readers, -1, -1, 'WITHSCORES')
+  local left = last[2] - now
+  local token, since, ttl, size, text = string.match(redis.call('HGET', lease, 'reader:' .. last[1]) or '0 0 0 0 ',
+    '^(%d+) (%d+) (%d+) (%d+) (.*)$')
+  return {0, last[1], string.sub(text, 1, size), token, since, left, ttl, string.sub(text, size + 1),
+    redis.call('ZCARD', readers), position, waiting, again or left}
+end
+-- Nobody holds it: it is promised to the first in the queue.
+local first = redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')
+local till, _, owner = ticket_of(queue, first[1])
+return {0, first[1], owner, '0', first[2], till - now, 0, '', 0, position, waiting, again or till - now}

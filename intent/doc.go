@@ -13,11 +13,19 @@
 //		return upload(ctx) // ctx ends before anyone else gets in
 //	})
 //
+//	err = intent.Leader(ctx, client, "cron", func(ctx context.Context) error {
+//		return runJobs(ctx) // in one process at a time; ctx ends before anyone else leads
+//	})
+//
+//	status, err := intent.WaitFor(ctx, client, "job:42:status", "done", 15*time.Second)
+//
 // Each function stands on one primitive and adds nothing to its semantics:
 //
 //	GetOrCompute, Invalidate   ds/coalesce   cache-aside with one compute across processes
 //	RateLimit                  ds/limiter    GCRA on the server's clock
 //	LeaseLock                  ds/lease      a renewed lease with a fencing token
+//	Leader                     ds/coord      an election with terms, campaigned for again after a loss
+//	WaitFor                    ds/smart      a read for each change that the server tells of
 //
 // # Guarantees
 //
@@ -29,6 +37,8 @@
 //     and is told when to come again.
 //   - LeaseLock: fn's context ends before the server lets another holder in, and
 //     a lease that was lost while fn ran is an error, even if fn returned nil.
+//   - Leader: fn's context ends before the server lets another process lead.
+//   - WaitFor: no wake is lost; it ends only by what was read after the call.
 //   - Errors are those of the primitive, found with errors.As; what can be helped
 //     has an Explain method that says how.
 //
@@ -37,7 +47,8 @@
 //   - Exactly one compute, if computes do not mind their contexts: see the manual
 //     of ds/coalesce.
 //   - That two holders' writes to a third party never meet. For that, the third
-//     party must check the fencing token: use lease.With, which has it.
+//     party must check the fencing token: use lease.With, or coord.Lead, which have
+//     it.
 //   - Any answer without a server: nothing here falls back to deciding alone.
 //
 // # State
@@ -46,6 +57,10 @@
 //	RateLimit      full ─▶ in use ─▶ full
 //	LeaseLock      waiting ─▶ held ─▶ released
 //	                            └───▶ lost: the context ends, with the reason
+//	Leader         waiting ─▶ leading ─▶ resigned
+//	                  ▲          └───▶ lost ─┐
+//	                  └──────────────────────┘
+//	WaitFor        reading ◀─▶ waiting ─▶ met
 //
 // The keys' states are drawn in the manuals of the primitives.
 //

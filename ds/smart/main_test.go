@@ -1,0 +1,158 @@
+package smart_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+	"github.com/redisx/redisx/resp3"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// long reports whether the tests run at the full numbers of the scenarios.
+var long = os.Getenv("REDISX_LONG") != ""
+
+// rounds returns how often to repeat something.
+func rounds(short, full int) int {
+	if long {
+		return full
+	}
+	return short
+}
+
+// eachServer runs a test against the servers that are required, or all.
+func eachServer(t *testing.T, test func(t *testing.T, s *servers.Server), args ...string) {
+	t.Helper()
+	run := func(t *testing.T, f servers.Flavor) {
+		test(t, serverstest.Start(t, servers.Options{Flavor: f, Args: args}))
+	}
+	if long {
+		serverstest.Each(t, run)
+	} else {
+		serverstest.EachRequired(t, run)
+	}
+}
+
+func connect(t testing.TB, url string) *redisx.Client {
+	t.Helper()
+	c, err := redisx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return c
+}
+
+// cmd runs a command that must succeed.
+func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
+	t.Helper()
+	v, err := c.Cmd(context.Background(), name, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return v
+}
+
+// is returns a predicate for one value.
+func is(want string) func(string, bool) bool {
+	return func(v string, ok bool) bool { return ok && v == want }
+}
+
+// within bounds what must not hang.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls until ok, for at most d.
+func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", d, what)
+		}
+	}
+}
+
+// waiting waits until the client waits for n conditions, and all keys have
+// been read.
+func waiting(t testing.TB, c *redisx.Client, n int) {
+	t.Helper()
+	eventually(t, 10*time.Second, fmt.Sprintf("%d conditions waited for", n), func() bool {
+		return smart.StatsOf(c).Waiters == n
+	})
+}
+
+// calls returns how often the server has run the commands.
+func calls(t testing.TB, c *redisx.Client, names ...string) (n int) {
+	t.Helper()
+	info := cmd(t, c, "INFO", "commandstats").Text()
+	for _, name := range names {
+		m := regexp.MustCompile(`(?m)^cmdstat_` + regexp.QuoteMeta(name) + `:calls=(\d+)`).FindStringSubmatch(info)
+		if m != nil {
+			calls, err := strconv.Atoi(m[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += calls
+		}
+	}
+	return n
+}
+
+// trackers returns how many connections the server pushes changes to.
+func trackers(t testing.TB, c *redisx.Client) (n int) {
+	t.Helper()
+	for _, line := range strings.Split(cmd(t, c, "CLIENT", "LIST").Text(), "\n") {
+		for _, field := range strings.Fields(line) {
+			if flags, ok := strings.CutPrefix(field, "flags="); ok && strings.Contains(flags, "t") {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// quantile returns the q-th of some durations, and sorts them.
+func quantile(ds []time.Duration, q float64) time.Duration {
+	slices.Sort(ds)
+	return ds[min(int(float64(len(ds))*q), len(ds)-1)]
+}
+
+// machineLag measures, until it is called, by how much the machine is late to
+// wake a goroutine that does nothing: what no wait can be quicker than.
+func machineLag() (worst func() time.Duration) {
+	stop, lag := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var worst time.Duration
+		for {
+			start := time.Now()
+			select {
+			case <-stop:
+				lag <- worst
+				return
+			case <-time.After(time.Millisecond):
+				worst = max(worst, time.Since(start)-time.Millisecond)
+			}
+		}
+	}()
+	return func() time.Duration { close(stop); return <-lag }
+}

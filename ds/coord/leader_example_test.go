@@ -1,0 +1,150 @@
+package coord_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"testing"
+
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/coord"
+	"github.com/redisx/redisx/internal/servers/serverstest"
+)
+
+// The examples have no "Output:" comment, because go test would then run them
+// without a way to give them a server, or to pass over them where there is
+// none. TestElectionExamples runs them and knows what they print.
+
+// electionURL is where the examples of elections connect to.
+var electionURL = "redis://127.0.0.1:6379"
+
+func ExampleLead() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, electionURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	// With coord.Again() it would campaign anew after a loss.
+	err = coord.Lead(ctx, client, "cron", func(ctx context.Context, t *coord.Term) error {
+		// ctx ends before anybody else leads. Outside of Redis, pass t.Token() on.
+		_, err := t.Do(ctx, command.Set("cron:ran-by", t.Leader()))
+		return err
+	}, coord.Name("web-1"))
+	ranBy, _ := client.Get(ctx, "cron:ran-by")
+	fmt.Println(ranBy, err)
+	// Prints: web-1 <nil>
+}
+
+func ExampleElection_Campaign() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, electionURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	term, err := coord.NewElection(client, "cron").Campaign(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("leads:", term.Context().Err() == nil)
+	fmt.Println("resigned:", term.Resign(ctx))
+	fmt.Println("leads:", term.Context().Err() == nil)
+	// Prints:
+	// leads: true
+	// resigned: <nil>
+	// leads: false
+}
+
+func ExampleElection_Observe() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, electionURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	go coord.Lead(ctx, client, "reports", func(ctx context.Context, _ *coord.Term) error {
+		<-ctx.Done()
+		return nil
+	}, coord.Name("web-1"))
+
+	for info, err := range coord.NewElection(client, "reports").Observe(ctx) {
+		if err != nil {
+			continue // the server is away; what is so afterwards is told again
+		}
+		if info.Led {
+			fmt.Println(info.Leader, "leads")
+			break
+		}
+	}
+	// Prints: web-1 leads
+}
+
+func ExampleElection_StepDown() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, electionURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	term, err := coord.NewElection(client, "billing").Campaign(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// The leader resigns when its context ends, as Lead does by itself.
+	go func() {
+		<-term.Context().Done()
+		term.Resign(ctx)
+	}()
+
+	operator := coord.NewElection(client, "billing", coord.Name("ops"))
+	fmt.Println(operator.StepDown(ctx, "deploy"))
+	var lost *coord.LostError
+	if errors.As(context.Cause(term.Context()), &lost) {
+		fmt.Println(lost.Reason, lost.Err)
+	}
+	// Prints:
+	// <nil>
+	// asked by ops: deploy
+}
+
+func ExampleHealthy() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, electionURL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	fit := func(context.Context) error { return nil } // such as a ping of the database
+	err = coord.Lead(ctx, client, "cron", func(ctx context.Context, t *coord.Term) error {
+		fmt.Println("fit to lead")
+		return nil
+	}, coord.Healthy(fit), coord.Weight(10))
+	fmt.Println(err)
+	// Prints:
+	// fit to lead
+	// <nil>
+}
+
+func TestElectionExamples(t *testing.T) {
+	electionURL = serverstest.Start(t).URL()
+	for _, e := range []struct {
+		name, prints string
+		run          func()
+	}{
+		{"Lead", "web-1 <nil>\n", ExampleLead},
+		{"Election_Campaign", "leads: true\nresigned: <nil>\nleads: false\n", ExampleElection_Campaign},
+		{"Election_Observe", "web-1 leads\n", ExampleElection_Observe},
+		{"Election_StepDown", "<nil>\nasked by ops: deploy\n", ExampleElection_StepDown},
+		{"Healthy", "fit to lead\n<nil>\n", ExampleHealthy},
+	} {
+		if got := serverstest.Printed(t, e.run); got != e.prints {
+			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
+		}
+	}
+}

@@ -1,0 +1,4 @@
+package coord
+
+// MembersJoin is the script whose answers the tests lose.
+var MembersJoin = membersLua.join

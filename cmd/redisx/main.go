@@ -2,6 +2,7 @@
 //
 //	redisx demo       a story on all primitives, with checked verdicts
 //	redisx gateway    a Redis server for WebSocket clients
+//	redisx inspect    what the primitives hold on a server, and why
 package main
 
 import (
@@ -15,21 +16,36 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redisx/redisx/cmd/redisx/internal/demo"
+	"github.com/redisx/redisx/ds/inspect"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := root().ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil // which stop makes true
 	stop()
+	var missing *inspect.NotFoundError
 	switch {
 	case err == nil:
 	case errors.Is(err, demo.ErrVerdict):
 		os.Exit(1)
-	case ctx.Err() != nil:
+	case errors.As(err, &missing):
+		complain(err)
+		os.Exit(1)
+	case interrupted:
 		os.Exit(130)
 	default:
-		fmt.Fprintln(os.Stderr, "redisx:", err)
+		complain(err)
 		os.Exit(2)
+	}
+}
+
+// complain prints an error, and what to do about it if the error knows.
+func complain(err error) {
+	fmt.Fprintln(os.Stderr, "redisx:", err)
+	var e interface{ Explain() string }
+	if errors.As(err, &e) {
+		fmt.Fprintln(os.Stderr, e.Explain())
 	}
 }
 
@@ -40,7 +56,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(demoCommand(), demoWorkerCommand(), gatewayCommand())
+	cmd.AddCommand(demoCommand(), demoWorkerCommand(), gatewayCommand(), inspectCommand())
 	return cmd
 }
 

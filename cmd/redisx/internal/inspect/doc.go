@@ -1,0 +1,3 @@
+// Package inspect is redisx inspect: what ds/inspect finds, for people and for
+// programs.
+package inspect

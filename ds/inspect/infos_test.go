@@ -1,0 +1,177 @@
+package inspect_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/idem"
+	"github.com/redisx/redisx/ds/inspect"
+	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/resp3"
+)
+
+// one returns the report of the only object of that name.
+func one(t testing.TB, c command.Doer, name string) inspect.Report {
+	t.Helper()
+	objects, err := inspect.Lookup(t.Context(), c, name)
+	if err != nil || len(objects) != 1 {
+		t.Fatalf("%s: %v, %v", name, objects, err)
+	}
+	r, err := inspect.Explain(t.Context(), c, objects[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A limiter has no Inspect of its own, so what is computed here must be what
+// its script computes.
+func TestALimiterIsReportedAsItWouldDecide(t *testing.T) {
+	c := start(t)
+	for _, rate := range []string{"100/m", "7/3s burst 50", "1000/s", "1/1h30m", "3/7ms burst 9"} {
+		l := limiter.New(c, rate, limiter.Namespace("redisx"))
+		for range 4 {
+			if _, err := l.Allow(t.Context(), rate); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond) // so that something drains
+			// Both ask the server at moments of its own: the truth at the report
+			// is between those of the looks around it.
+			before, err := l.Peek(t.Context(), rate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, err := inspect.Lookup(t.Context(), c, rate)
+			if err != nil {
+				continue // full again, and gone
+			}
+			r, err := inspect.Explain(t.Context(), c, objects[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			after, err := l.Peek(t.Context(), rate)
+			if err != nil {
+				t.Fatal(err)
+			}
+			info := r.Info.(inspect.LimiterInfo)
+			if info.Burst == 0 {
+				continue // gone meanwhile
+			}
+			if info.Left < int64(before.Remaining) || info.Left > int64(after.Remaining) || info.Full > before.ResetAfter || info.Full < after.ResetAfter ||
+				info.Burst != int64(before.Limit) {
+				t.Errorf("%s: reported %+v, between %+v and %+v", rate, info, before, after)
+			}
+		}
+	}
+}
+
+func TestAStateThatNoLimiterWritesIsRefused(t *testing.T) {
+	c := start(t)
+	for _, state := range []string{
+		"limiter/1 ", "limiter/1 x", "limiter/1 0 1 1 1 1", "limiter/1 1 0 1 1 1", "limiter/1 1 1 0 1 1", "limiter/1 1 1 1 1 -1",
+		"limiter/1 9223372036854775807 1 1 1 1", "limiter/1 1 9223372036854775807 9223372036854775807 1 1", "limiter/1 1 4503599627370496 2 1 1",
+		"limiter/1 99999999999999999999 1 1 1 1",
+	} {
+		cmd(t, c, "SET", "{redisx:limiter:x}:bucket", state)
+		if r := reports(t, c)["limiter redisx x"]; r.Problem == "" || !strings.Contains(r.Says, "limiter") {
+			t.Errorf("%q: says %q", state, r.Says)
+		}
+	}
+}
+
+func TestOneObjectThatIsBrokenDoesNotHideTheOthers(t *testing.T) {
+	c := start(t)
+	leave(t, c)
+	cmd(t, c, "HSET", "{redisx:lease:broken}:lease", "kind", "lease", "v", "1", "id", "x", "token", "no number")
+	all := reports(t, c)
+	if r := all["lease redisx broken"]; r.Problem == "" {
+		t.Errorf("it says %q", r.Says)
+	}
+	if len(all) != len(says)+1 {
+		t.Errorf("found %v", sortedKeys(all))
+	}
+}
+
+func TestWhatBecameOfAnOperationIsSaid(t *testing.T) {
+	for state, want := range map[string]string{
+		"none":     "nothing is known",
+		"running":  "run by web-1 since 2026-11-23T12:03:05Z, whose lease lapses in 4.2 s unless renewed",
+		"lost":     "begun by web-1 at 2026-11-23T12:03:05Z and never ended",
+		"done":     "done by web-1 at 2026-11-23T12:03:06Z, result of 1 byte, forgotten in 24h0m0s",
+		"final":    "failed for good by web-1",
+		"unstored": "done, but its result was not stored, by web-1",
+		"newer":    "newer by web-1",
+	} {
+		at := time.Date(2026, 11, 23, 12, 3, 5, 0, time.UTC)
+		i := inspect.IdemInfo(idem.Info{State: state, Runner: "web-1", Since: at, Settled: at.Add(time.Second), Lease: 4200 * time.Millisecond, Size: 1, Expires: 24 * time.Hour})
+		if got := i.Explain(); !strings.Contains(got, want) {
+			t.Errorf("%s: says %q, want %q", state, got, want)
+		}
+	}
+}
+
+func TestOwnersPrintSafely(t *testing.T) {
+	c := start(t)
+	l, err := lease.Acquire(t.Context(), c, "x", lease.Owner("web-1\x1b[2J\n\xff\u202e"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release(t.Context())
+	r := one(t, c, "x")
+	doc, err := r.MarshalJSON()
+	if err != nil || !printable(r.Says) || !printable(string(doc)) || !strings.Contains(r.Says, `web-1\x1b[2J\n\xff\u202e`) {
+		t.Errorf("says %q, and %s, %v", r.Says, doc, err)
+	}
+	var back inspect.Report
+	if err := back.UnmarshalJSON(doc); err != nil || !strings.HasPrefix(back.Info.(lease.Info).Owner, "web-1\x1b[2J\n") {
+		t.Errorf("came back as %+v, %v", back, err)
+	}
+}
+
+func TestAnObjectThatIsGoneIsExplainedAsSuch(t *testing.T) {
+	c := start(t)
+	leave(t, c)
+	var objects []inspect.Object
+	for o, err := range inspect.Find(t.Context(), c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Kind == "fill" {
+			continue // goes on
+		}
+		objects = append(objects, o)
+	}
+	for _, o := range objects {
+		for _, k := range o.Keys {
+			cmd(t, c, "DEL", string(k.Name))
+		}
+		if r, err := inspect.Explain(t.Context(), c, o); err != nil || r.Says == "" || r.Info == nil {
+			t.Errorf("%s %s: %+v, %v", o.Kind, o.Name, r, err)
+		}
+	}
+	if _, err := inspect.Explain(t.Context(), c, inspect.Object{Kind: "leese"}); err == nil {
+		t.Error("a kind that does not exist was explained")
+	}
+}
+
+func TestAReplyOfAnotherFormIsAnErrorOfThatObject(t *testing.T) {
+	for _, kind := range inspect.Kinds() {
+		if kind == inspect.Unknown || kind == "barrier" { // which takes any word for "none"
+			continue
+		}
+		for _, wire := range []string{"_\r\n", "+OK\r\n", ":1\r\n", "*1\r\n$1\r\nx\r\n", bulks("a", "b"), bulks("a", "b", "c", "d", "e", "f", "g", "h", "i"), "%1\r\n+a\r\n:1\r\n"} {
+			d := fakeReply(t, wire)
+			if r, err := inspect.Explain(t.Context(), d, inspect.Object{Kind: kind, Name: "x"}); err == nil {
+				t.Errorf("%s: of %q it says %q", kind, wire, r.Says)
+			}
+		}
+	}
+}
+
+func fakeReply(t testing.TB, wire string) fake {
+	return func(context.Context, command.Request) (resp3.Value, error) { return value(t, wire), nil }
+}

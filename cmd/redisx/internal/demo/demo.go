@@ -74,6 +74,8 @@ type scene struct {
 
 var scenes = []scene{
 	{"lease: a frozen holder comes back with a stale token", playLease},
+	{"coord: a leader is killed, and the next one leads", playLeader},
+	{"smart: a hundred callers wait for one key", playWait},
 	{"queue: a worker is killed in the middle of a job", playQueue},
 	{"limiter: more callers than the rate admits", playLimiter},
 	{"idem: the same payment from four processes", playPayment},

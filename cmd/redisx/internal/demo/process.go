@@ -116,6 +116,13 @@ func (p *process) stop() {
 	p.wait()
 }
 
+// end stops the worker, unless it was killed.
+func (p *process) end() {
+	if !p.killed {
+		p.stop()
+	}
+}
+
 func (p *process) wait() {
 	for range p.lines { // so that the reader is not held up
 	}

@@ -47,11 +47,7 @@ func playQueue(ctx context.Context, s *stage) ([]Verdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer func() {
-			if !p.killed {
-				p.stop()
-			}
-		}()
+		defer p.end()
 		workers = append(workers, p)
 	}
 	victim := workers[1]

@@ -46,6 +46,29 @@ func failing(vs []Verdict, err error) string {
 // A verdict that cannot fail proves nothing: each is shown a server on which
 // its promise was broken.
 
+func TestTheLeaderVerdictsSeeAnOldTermAndASlowTakeover(t *testing.T) {
+	s := setup(t)
+	ctx := t.Context()
+	log := s.key("leader-log")
+	s.client.RPush(ctx, log, "node-A 1", "node-A 1", "node-B 2")
+	if got := failing(judgeLeader(ctx, s, electionTTL)); got != "" {
+		t.Errorf("a good log fails: %s", got)
+	}
+	s.client.RPush(ctx, log, "node-A 1")
+	if got := failing(judgeLeader(ctx, s, 2*takeover)); !strings.Contains(got, "old term") || !strings.Contains(got, "next leader") {
+		t.Errorf("after an old term's write and a slow takeover only %q fails", got)
+	}
+}
+
+func TestTheWaitVerdictsSeeALostWakeAndAHerd(t *testing.T) {
+	if got := failing(judgeWait(waiters, 3), nil); got != "" {
+		t.Errorf("a good wait fails: %s", got)
+	}
+	if got := failing(judgeWait(waiters-1, waiters), nil); !strings.Contains(got, "wakes") || !strings.Contains(got, "share") {
+		t.Errorf("with a waiter left behind and a read for each only %q fails", got)
+	}
+}
+
 func TestTheLeaseVerdictsSeeAStaleWrite(t *testing.T) {
 	s := setup(t)
 	ctx := t.Context()

@@ -26,10 +26,11 @@ type Worker struct {
 }
 
 var roles = map[string]func(*Worker, context.Context) error{
-	"holder": (*Worker).hold,
-	"mailer": (*Worker).mail,
-	"payer":  (*Worker).pay,
-	"reader": (*Worker).read,
+	"candidate": (*Worker).lead,
+	"holder":    (*Worker).hold,
+	"mailer":    (*Worker).mail,
+	"payer":     (*Worker).pay,
+	"reader":    (*Worker).read,
 }
 
 func (w *Worker) stage() *stage {

@@ -11,6 +11,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
@@ -76,7 +77,7 @@ func (b *Barrier) Await(ctx context.Context) (generation int64, err error) {
 	if ctx.Err() != nil {
 		return 0, wrap("barrier", b.name, context.Cause(ctx))
 	}
-	s, err := sharedOf(b.d)
+	s, err := owned.By(b.d, attachment{})
 	if err != nil {
 		return 0, wrap("barrier", b.name, err)
 	}
@@ -85,7 +86,7 @@ func (b *Barrier) Await(ctx context.Context) (generation int64, err error) {
 			return 0, wrap("barrier", b.name, ended(ctx, err))
 		}
 	}
-	a := &arrival{b: b, shared: s, id: owner.New(), generation: max(b.next, 1)}
+	a := &arrival{b: b, owned: s, id: owner.New(), generation: max(b.next, 1)}
 	err = a.arrive(ctx)
 	if err == nil && a.standing == waiting {
 		err = a.wait(ctx)
@@ -96,7 +97,7 @@ func (b *Barrier) Await(ctx context.Context) (generation int64, err error) {
 // arrival is one Await.
 type arrival struct {
 	b          *Barrier
-	shared     *shared
+	owned      *owned.Set
 	id         string
 	generation int64
 	sent       time.Time // when the request left that was confirmed last
@@ -164,10 +165,10 @@ func (a *arrival) wait(ctx context.Context) error {
 		Lost: a.lost,
 	})
 	defer a.hold.Stop()
-	if err := a.shared.add(a.hold); err != nil {
+	if err := a.owned.Add(a.hold); err != nil {
 		return err
 	}
-	defer a.shared.remove(a.hold)
+	defer a.owned.Remove(a.hold)
 	return wait.Until(a.hold.Context(), a.b.d, a.keys()[1], a.check)
 }
 
@@ -208,7 +209,7 @@ func (a *arrival) lost(reason hold.Reason, err error) error {
 	switch {
 	case reason == hold.Gone:
 		return &BrokenError{Name: a.b.name, Generation: a.generation, Party: a.b.o.name, Reason: reasonGone}
-	case reason == hold.Released && a.shared.isClosed():
+	case reason == hold.Released && a.owned.Closed():
 		reason = reasonClosed
 	}
 	return &LostError{Kind: "arrival", Name: a.b.name, Reason: string(reason), Err: err}
@@ -233,7 +234,7 @@ func (a *arrival) result(ctx context.Context, err error) (int64, error) {
 	}
 	if a.hold != nil || a.unsure {
 		b.next = a.generation
-		a.shared.after(ctx, func(ctx context.Context) {
+		a.owned.After(ctx, func(ctx context.Context) {
 			// Best effort: an arrival that stays lapses after its TTL.
 			_, _ = a.leave(ctx)
 		})

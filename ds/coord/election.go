@@ -9,6 +9,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 )
@@ -171,7 +172,7 @@ func serve(ctx context.Context, t *Term, fn func(ctx context.Context, t *Term) e
 // passes reports whether an error of a campaign may pass by itself.
 func passes(err error) bool {
 	var unsafe *UnsafeServerError
-	return !errors.As(err, &unsafe) && !final(err) && !errors.Is(err, errClosed) && !errors.Is(err, lease.ErrReentrant)
+	return !errors.As(err, &unsafe) && !final(err) && !errors.Is(err, owned.ErrClosed) && !errors.Is(err, lease.ErrReentrant)
 }
 
 // pause waits before the next campaign after one that failed. It reports false

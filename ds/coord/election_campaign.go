@@ -10,6 +10,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
@@ -50,7 +51,7 @@ var errSlow = errors.New("coord: the health check gave no answer in time")
 // candidate is one campaign, from its id to its term.
 type candidate struct {
 	e      *Election
-	shared *shared
+	owned  *owned.Set
 	id     string
 	weight int
 
@@ -68,16 +69,16 @@ func (e *Election) campaign(ctx context.Context, weight int) (*Term, error) {
 	if ctx.Err() != nil {
 		return nil, wrap("election", e.name, context.Cause(ctx))
 	}
-	s, err := sharedOf(e.d)
+	s, err := owned.By(e.d, attachment{})
 	if err != nil {
-		return nil, wrap("election", e.name, fmt.Errorf("%w (%w)", errClosed, err))
+		return nil, wrap("election", e.name, fmt.Errorf("%w (%w)", owned.ErrClosed, err))
 	}
 	if !e.o.allowEviction {
 		if err := evict.Check(ctx, e.d); err != nil {
 			return nil, wrap("election", e.name, ended(ctx, err))
 		}
 	}
-	c := &candidate{e: e, shared: s, id: owner.New(), weight: weight}
+	c := &candidate{e: e, owned: s, id: owner.New(), weight: weight}
 	err = wait.Until(ctx, e.d, e.keys.lease, c.try)
 	return c.result(ctx, err)
 }
@@ -197,7 +198,7 @@ func (c *candidate) take(ctx context.Context) (done bool, next time.Duration, er
 	kept, stop := context.WithCancelCause(ctx)
 	l, err := lease.TryAcquire(kept, c.e.d, leaseName(c.e.name), c.e.leaseOptions()...)
 	if err == nil {
-		c.term = newTerm(ctx, c.e, c.shared, l, stop)
+		c.term = newTerm(ctx, c.e, c.owned, l, stop)
 		return true, 0, nil
 	}
 	stop(nil)
@@ -226,7 +227,7 @@ func (c *candidate) result(ctx context.Context, err error) (*Term, error) {
 		t.end(reasonResigned, nil)
 	}
 	// Best effort, with nobody waiting: what stays lapses after its TTL.
-	c.shared.after(ctx, func(ctx context.Context) {
+	c.owned.After(ctx, func(ctx context.Context) {
 		if t != nil && !won {
 			_ = t.lease.Release(ctx)
 		}

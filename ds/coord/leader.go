@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
@@ -17,7 +18,7 @@ import (
 // called by many goroutines.
 type Term struct {
 	e      *Election
-	shared *shared
+	owned  *owned.Set
 	lease  *lease.Lease
 	stop   context.CancelCauseFunc // ends the lease's context and renewal, and releases nothing
 	parent context.Context         // what Campaign was called with
@@ -30,8 +31,8 @@ type Term struct {
 }
 
 // newTerm makes a term of a lease that was granted. start sets it going.
-func newTerm(parent context.Context, e *Election, s *shared, l *lease.Lease, stop context.CancelCauseFunc) *Term {
-	t := &Term{e: e, shared: s, lease: l, stop: stop, parent: parent, checks: time.Now().Add(e.o.ttl / 3)}
+func newTerm(parent context.Context, e *Election, s *owned.Set, l *lease.Lease, stop context.CancelCauseFunc) *Term {
+	t := &Term{e: e, owned: s, lease: l, stop: stop, parent: parent, checks: time.Now().Add(e.o.ttl / 3)}
 	// Cut off from the lease's end, to end with a cause of our own.
 	values := context.WithValue(context.WithoutCancel(l.Context()), termKey{}, t)
 	t.ctx, t.cancel = context.WithCancelCause(values)
@@ -41,18 +42,18 @@ func newTerm(parent context.Context, e *Election, s *shared, l *lease.Lease, sto
 
 // start starts the keeper.
 func (t *Term) start() error {
-	if t.shared == nil {
+	if t.owned == nil {
 		t.keeper.Go(t.keep)
 		return nil
 	}
-	if err := t.shared.add(ending{t}); err != nil {
+	if err := t.owned.Add(ending{t}); err != nil {
 		return err
 	}
-	if !t.shared.start(func() {
+	if !t.owned.Go(func(context.Context) {
 		t.keep()
-		t.shared.remove(ending{t})
+		t.owned.Remove(ending{t})
 	}) {
-		return errClosed
+		return owned.ErrClosed
 	}
 	return nil
 }
@@ -123,21 +124,21 @@ func (t *Term) Resign(ctx context.Context) error {
 		ctx = t.parent
 	}
 	t.end(reasonResigned, nil)
-	if t.shared == nil {
+	if t.owned == nil {
 		t.keeper.Wait()
 		return t.resigned(t.lease.Release(ctx))
 	}
 	done := make(chan error, 1)
 	// Not with ctx alone: who is shutting down has an ended context, and closes
 	// the client next, and then the others would wait for a TTL.
-	if !t.shared.start(func() {
+	if !t.owned.Go(func(end context.Context) {
 		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		defer cancel()
-		defer context.AfterFunc(ctx, func() { time.AfterFunc(afterTimeout, cancel) })()
-		defer context.AfterFunc(t.shared.ctx, cancel)()
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(owned.AfterTimeout, cancel) })()
+		defer context.AfterFunc(end, cancel)()
 		done <- t.lease.Release(own)
 	}) {
-		return wrap("election", t.e.name, errClosed)
+		return wrap("election", t.e.name, owned.ErrClosed)
 	}
 	select {
 	case err := <-done:

@@ -8,6 +8,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/wait"
 )
@@ -18,7 +19,7 @@ type Membership struct {
 	g      group
 	o      options
 	d      command.Doer
-	shared *shared
+	owned  *owned.Set
 	id     string
 	hold   *hold.Hold
 	parent context.Context // what Join was called with
@@ -48,7 +49,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 	if ctx.Err() != nil {
 		return nil, wrap("group", g.name, context.Cause(ctx))
 	}
-	s, err := sharedOf(d)
+	s, err := owned.By(d, attachment{})
 	if err != nil {
 		return nil, wrap("group", g.name, err)
 	}
@@ -57,7 +58,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 			return nil, wrap("group", g.name, ended(ctx, err))
 		}
 	}
-	m := &Membership{g: g, o: o, d: d, shared: s, id: owner.New(), parent: ctx, turn: make(chan struct{}, 1)}
+	m := &Membership{g: g, o: o, d: d, owned: s, id: owner.New(), parent: ctx, turn: make(chan struct{}, 1)}
 	a := &admission{m: m}
 	err = wait.Until(ctx, d, g.keys[0], a.try)
 	if err == nil && ctx.Err() == nil {
@@ -66,7 +67,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 		}
 	}
 	if a.joined || a.unsure {
-		s.after(ctx, func(ctx context.Context) {
+		s.After(ctx, func(ctx context.Context) {
 			// Best effort: a member that stays lapses after its TTL.
 			_ = m.say(ctx)
 		})
@@ -123,7 +124,7 @@ func (m *Membership) begin(sent time.Time) error {
 	m.hold = hold.Start(context.WithValue(m.parent, membershipKey{}, m), sent, hold.Options{TTL: m.o.ttl, Renew: m.beat, Lost: m.lost})
 	err := m.hold.Err()
 	if err == nil {
-		err = m.shared.add(m.hold)
+		err = m.owned.Add(m.hold)
 	}
 	if err != nil {
 		m.hold.Stop()
@@ -151,7 +152,7 @@ func (m *Membership) lost(reason hold.Reason, err error) error {
 	e := &LostError{Kind: "membership", Name: m.g.name, Reason: string(reason), Err: err}
 	if reason == hold.Released {
 		e.Reason = reasonResigned
-		if m.shared.isClosed() {
+		if m.owned.Closed() {
 			e.Reason = reasonClosed
 		}
 	}
@@ -182,7 +183,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 		ctx = m.parent
 	}
 	m.hold.Stop()
-	m.shared.remove(m.hold)
+	m.owned.Remove(m.hold)
 	// Tried alone first: an ended context must not win by chance, as nobody
 	// would see to the goodbye then.
 	select {
@@ -200,7 +201,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 	}
 	m.left = true
 	if ctx.Err() != nil {
-		m.shared.after(ctx, func(ctx context.Context) { _ = m.say(ctx) })
+		m.owned.After(ctx, func(ctx context.Context) { _ = m.say(ctx) })
 		m.result = wrap("group", m.g.name, context.Cause(ctx))
 	} else if err := m.say(ctx); err != nil {
 		m.result = wrap("group", m.g.name, ended(ctx, err))

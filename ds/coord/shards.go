@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
 )
@@ -82,7 +83,7 @@ func RunShards(ctx context.Context, d command.Doer, name string, n int, fn func(
 		case !passes(err) || errors.As(err, &other):
 			return err
 		case isClosed(d):
-			return wrap("shards", name, errClosed)
+			return wrap("shards", name, owned.ErrClosed)
 		}
 		if !sleep(ctx, rand.N(2*askAgain)) {
 			return wrap("shards", name, context.Cause(ctx))
@@ -113,7 +114,7 @@ func (r *shardRunner) term(ctx context.Context) error {
 		r.follow(m.Context(), make([]string, r.n))
 		// First, so that the others wait for our leases while fn comes to its
 		// end. Without an answer we lapse.
-		goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTimeout)
+		goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), owned.AfterTimeout)
 		defer cancel()
 		_ = m.Leave(goodbye)
 		r.wg.Wait()
@@ -190,7 +191,7 @@ func (r *shardRunner) acquire(ctx context.Context, index int) (*lease.Lease, err
 
 // release gives a lease back. Without an answer it lapses.
 func (r *shardRunner) release(ctx context.Context, l *lease.Lease) {
-	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTimeout)
+	goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), owned.AfterTimeout)
 	defer cancel()
 	_ = l.Release(goodbye)
 }

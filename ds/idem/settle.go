@@ -3,12 +3,11 @@ package idem
 import (
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 )
 
 // Bounds of the work that goes on after a caller has left.
@@ -16,55 +15,14 @@ const (
 	// grace is how long a caller whose context has ended waits for it: enough
 	// for a server that answers, and short enough to leave in time.
 	grace = 10 * time.Millisecond
-	// closing is how long Close of the client waits for it.
-	closing = time.Second
 	// alone bounds it where nobody owns it (a Doer without Attach), so that the
 	// caller does it before it returns.
 	alone = time.Second
 )
 
-// settler owns what must still reach the server when the caller has left: that
-// a run has ended. It hangs on the client, whose Close waits for it.
-type settler struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-
-	mu     sync.Mutex
-	closed bool
-	wg     sync.WaitGroup
-}
-
-// attachment is where a client keeps its settler.
+// attachment is where a client keeps what must still reach the server when the
+// caller has left: that a run has ended.
 type attachment struct{}
-
-func newSettler() io.Closer {
-	s := new(settler)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	return s
-}
-
-// Close waits for what is under way, for a second at most, and ends the rest.
-func (s *settler) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	end := time.AfterFunc(closing, s.cancel)
-	s.wg.Wait()
-	end.Stop()
-	s.cancel()
-	return nil
-}
-
-// start runs f on a goroutine of its own, unless s is closed.
-func (s *settler) start(f func()) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.wg.Go(f)
-	return true
-}
 
 // outlive runs f beyond the end of ctx, for limit at most, with ctx's values.
 // The caller waits for it while ctx lasts, and a moment longer; then it goes on
@@ -72,20 +30,15 @@ func (s *settler) start(f func()) bool {
 // of ctx.
 func outlive(ctx context.Context, d command.Doer, limit time.Duration, f func(ctx context.Context) error) error {
 	detached := context.WithoutCancel(ctx)
-	var s *settler
-	if a, ok := d.(command.Attacher); ok {
-		c, err := a.Attach(attachment{}, newSettler)
-		if err != nil {
-			limit = 0 // the client is closed: one try, for the error that says so
-		} else {
-			s = c.(*settler)
-		}
+	s, err := owned.By(d, attachment{})
+	if err != nil {
+		limit = 0 // the client is closed: one try, for the error that says so
 	}
 	result := make(chan error, 1)
-	if s == nil || !s.start(func() {
+	if !s.Go(func(end context.Context) {
 		own, cancel := context.WithTimeout(detached, limit)
 		defer cancel()
-		defer context.AfterFunc(s.ctx, cancel)()
+		defer context.AfterFunc(end, cancel)()
 		result <- f(own)
 	}) {
 		own, cancel := context.WithTimeout(detached, min(limit, alone))

@@ -9,6 +9,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/replicas"
 	"github.com/redisx/redisx/resp3"
@@ -77,12 +78,12 @@ func With(ctx context.Context, d command.Doer, name string, fn func(ctx context.
 
 // attempt is one acquisition, from its id to its lease.
 type attempt struct {
-	d      command.Doer
-	shared *shared
-	o      options
-	name   string
-	names  names
-	id     string
+	d     command.Doer
+	owned *owned.Set
+	o     options
+	name  string
+	names names
+	id    string
 
 	sent    time.Time // when the granted request left
 	granted bool
@@ -104,7 +105,7 @@ func newAttempt(ctx context.Context, d command.Doer, name string, opts []Option)
 		return nil, wrap(name, context.Cause(ctx))
 	}
 	var err error
-	if a.shared, err = sharedOf(d); err != nil {
+	if a.owned, err = owned.By(d, attachment{}); err != nil {
 		return nil, wrap(name, err)
 	}
 	if !a.o.allowEviction {
@@ -190,7 +191,7 @@ func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
 	if a.granted && err == nil && ctx.Err() == nil {
 		l := a.lease(ctx)
 		if err = l.hold.Err(); err == nil {
-			if err = a.shared.add(l); err == nil {
+			if err = l.keep(); err == nil {
 				return l, nil
 			}
 		}
@@ -223,7 +224,7 @@ func (a *attempt) heldError(err error) error {
 func (a *attempt) lease(ctx context.Context) *Lease {
 	l := &a.made
 	*l = Lease{
-		d: a.d, shared: a.shared, name: a.name, names: a.names, id: a.id, owner: a.o.owner, ttl: a.o.ttl, token: a.token,
+		d: a.d, owned: a.owned, name: a.name, names: a.names, id: a.id, owner: a.o.owner, ttl: a.o.ttl, token: a.token,
 		parent: ctx, outer: leaseOf(ctx), ticket: Ticket{Namespace: a.o.namespace, Name: a.name}, turn: make(chan struct{}, 1), share: a.o.shared,
 	}
 	l.hold.Begin(ctx, a.sent, hold.Options{
@@ -234,7 +235,7 @@ func (a *attempt) lease(ctx context.Context) *Lease {
 
 // abandon releases what nobody will use, for a caller who has gone.
 func (a *attempt) abandon(ctx context.Context) {
-	a.shared.after(ctx, func(ctx context.Context) {
+	a.owned.After(ctx, func(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
 		if a.queued {
 			_, _ = leave(ctx, a.d, a.names, a.id)

@@ -65,7 +65,7 @@ func PlantScript(script, old, by string) error {
 func (l *Lease) TrustFromNow() *Lease {
 	l.hold.Stop()
 	n := &Lease{
-		d: l.d, shared: l.shared, name: l.name, names: l.names, id: l.id, owner: l.owner, ttl: l.ttl, token: l.token,
+		d: l.d, owned: l.owned, name: l.name, names: l.names, id: l.id, owner: l.owner, ttl: l.ttl, token: l.token,
 		parent: l.parent, outer: l.outer, turn: make(chan struct{}, 1), share: l.share,
 	}
 	n.hold.Begin(n.parent, time.Now(), hold.Options{TTL: n.ttl, Row: n.row(), Doer: n.d, Owner: (*keeper)(n)})

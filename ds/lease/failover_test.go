@@ -106,8 +106,7 @@ func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 	primary, replica := startPair(t)
 	c := connect(t, primary)
 	const within = 200 * time.Millisecond
-	l := acquire(t, c, "job", lease.Replicas(1, within))
-	release(t, l)
+	release(t, acquire(t, c, "job", lease.Replicas(1, 2*time.Second)))
 	if err := replica.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,11 +119,15 @@ func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 			t.Errorf("Acquire: %v, %v; want a *NotReplicatedError for 0 of 1", l, err)
 		}
 		// An idle server looks at its timeouts every 100 ms.
-		if took < within || took-2*worst > within+120*time.Millisecond {
-			t.Errorf("Acquire returned after %v, want %v and at most 120 ms more", took, within)
+		late := 120 * time.Millisecond
+		if !long {
+			late = time.Second // the race detector and the tests of other packages take their part
+		}
+		if took < within || took-2*worst > within+late {
+			t.Errorf("Acquire returned after %v, want %v and at most %v more", took, within, late)
 		}
 		t.Logf("LE3: %v after %v", err, took)
-		eventually(t, time.Second, "the release of the grant", func() bool {
+		eventually(t, 5*time.Second, "the release of the grant", func() bool {
 			return number(t, c, "EXISTS", first(lease.Keys(name))) == 0
 		})
 	}
@@ -132,7 +135,7 @@ func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 5*time.Second, "a grant once the replica is back", func() bool {
-		l, err := lease.Acquire(t.Context(), c, "job", lease.Replicas(1, within))
+		l, err := lease.Acquire(t.Context(), c, "job", lease.Replicas(1, time.Second))
 		if err == nil {
 			release(t, l)
 		}
@@ -147,8 +150,8 @@ func TestALeaseEndsWhenReplicasDoNotConfirmItsRenewals(t *testing.T) {
 	t.Parallel()
 	primary, replica := startPair(t)
 	c := connect(t, primary)
-	const ttl = 800 * time.Millisecond
-	l := acquire(t, c, "job", lease.TTL(ttl), lease.Replicas(1, 100*time.Millisecond))
+	const ttl = 1600 * time.Millisecond
+	l := acquire(t, c, "job", lease.TTL(ttl), lease.Replicas(1, ttl/4))
 	time.Sleep(2 * ttl)
 	if err := context.Cause(l.Context()); err != nil {
 		t.Fatalf("lost while its replica confirms: %v", err)

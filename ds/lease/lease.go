@@ -8,13 +8,14 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owned"
 )
 
 // Lease is a lease that was granted. Its methods may be called by many
 // goroutines.
 type Lease struct {
 	d      command.Doer
-	shared *shared
+	owned  *owned.Set
 	name   string
 	names  names
 	id     string // of this acquisition
@@ -129,7 +130,7 @@ func (l *Lease) notOurs(why hold.Reason) error {
 // out what came of it.
 func (l *Lease) abandon(ctx context.Context) {
 	l.unsure = true
-	l.shared.after(ctx, func(ctx context.Context) {
+	l.owned.After(ctx, func(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
 		_, _ = l.giveBack(ctx)
 	})
@@ -163,13 +164,26 @@ func (k *keeper) Value(key any) any {
 }
 
 // Ended takes the lease from those that the client's Close ends.
-func (k *keeper) Ended() { k.shared.drop((*Lease)(k)) }
+func (k *keeper) Ended() { k.owned.Remove(k) }
+
+// Stop ends the lease with its client. It does not release it: code that held it
+// may be still running.
+func (k *keeper) Stop() { k.hold.Stop() }
+
+// keep makes the lease end with its client.
+func (l *Lease) keep() error {
+	err := l.owned.Add((*keeper)(l))
+	if l.hold.Err() != nil {
+		l.owned.Remove((*keeper)(l)) // its end may have come first
+	}
+	return err
+}
 
 // Lost builds the cause of the end of the lease's context.
 func (k *keeper) Lost(reason hold.Reason, err error) error {
 	l, e := (*Lease)(k), &k.loss
 	*e = LostError{Name: l.name, Token: l.token, Reason: string(reason), Err: notReplicated(l.name, err)}
-	if reason == hold.Released && l.shared.isClosed() {
+	if reason == hold.Released && l.owned.Closed() {
 		e.Reason = reasonClosed
 	}
 	if _, ok := err.(*hold.GoneError); ok {
@@ -182,6 +196,9 @@ func (k *keeper) Lost(reason hold.Reason, err error) error {
 func (l *Lease) String() string {
 	return fmt.Sprintf("lease %s (token %d, owner %s)", l.name, l.token, l.owner)
 }
+
+// attachment is where a client keeps its leases.
+type attachment struct{}
 
 // contextKey is where a lease's context keeps its lease.
 type contextKey struct{}

@@ -13,6 +13,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
@@ -140,7 +141,7 @@ func (a *arrival) ask(ctx context.Context) error {
 		command.Int(a.generation), command.Str(o.name), command.Str(a.id), command.Int(int64(a.b.parties)),
 		command.Int(o.ttl.Milliseconds()), command.Int(barrierTTL.Milliseconds()))
 	if err != nil {
-		a.unsure = a.unsure || mayHaveRun(err)
+		a.unsure = a.unsure || script.MayHaveRun(err)
 		return err
 	}
 	a.sent, a.verdict = sent, v

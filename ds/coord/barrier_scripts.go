@@ -2,12 +2,12 @@ package coord
 
 import (
 	_ "embed" // the scripts
-	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -59,22 +59,20 @@ type verdict struct {
 }
 
 func asVerdict(v resp3.View) (verdict, error) {
-	f := fieldsOf(v)
-	r := verdict{standing: standing(f.text())}
+	f := script.Read(v)
+	r := verdict{standing: standing(f.Text())}
 	switch r.standing {
 	case passed, gone:
 	case broken:
-		r.by, r.why = f.text(), f.text()
+		r.by, r.why = f.Text(), f.Text()
 	case waiting:
-		r.lapse = f.millis()
+		r.lapse = f.Millis()
 	case other, parties:
-		r.number = f.int()
+		r.number = f.Int()
 	default:
-		if f.err == nil {
-			f.err = fmt.Errorf("the script answered %.20q", string(r.standing))
-		}
+		f.Refuse(string(r.standing))
 	}
-	return r, f.err
+	return r, f.Err()
 }
 
 // BarrierInfo is what the server says of a barrier at one moment.
@@ -100,19 +98,22 @@ type Party struct {
 }
 
 func asBarrierInfo(v resp3.View) (i BarrierInfo, standing string, current int64, err error) {
-	f := fieldsOf(v)
-	standing = f.text()
+	f := script.Read(v)
+	standing = f.Text()
 	switch standing {
 	case "other":
-		current = f.int()
+		current = f.Int()
 	case "here":
-		i.Parties, i.Since = int(f.int()), f.micros()
-		for f.more() {
-			i.Arrived = append(i.Arrived, Party{Name: f.text(), Left: f.millis()})
+		i.Parties, i.Since = int(f.Int()), f.Micros()
+		for f.More() {
+			i.Arrived = append(i.Arrived, Party{Name: f.Text(), Left: f.Millis()})
 		}
 		if len(i.Arrived) == 0 {
 			i.Parties, i.Since = 0, time.Time{}
 		}
+	case "none":
+	default:
+		f.Refuse(standing)
 	}
-	return i, standing, current, f.err
+	return i, standing, current, f.Err()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
@@ -154,12 +155,12 @@ type standings struct {
 }
 
 func asStandings(v resp3.View) (standings, error) {
-	f := fieldsOf(v)
-	s := standings{heavier: int(f.int())}
-	if f.more() {
-		s.led, s.leader, s.term, s.since, s.left = true, f.text(), f.int(), f.micros(), f.millis()
+	f := script.Read(v)
+	s := standings{heavier: int(f.Int())}
+	if f.More() {
+		s.led, s.leader, s.term, s.since, s.left = true, f.Text(), f.Int(), f.Micros(), f.Millis()
 	}
-	return s, f.err
+	return s, f.Err()
 }
 
 // stand enters the candidate, or says that it is still there.

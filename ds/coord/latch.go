@@ -10,6 +10,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
@@ -86,11 +87,11 @@ func (l *Latch) Create(ctx context.Context, count int) error {
 		}
 	}
 	theirs, err := command.RunScript(ctx, l.d, latchLua.create, func(v resp3.View) (int64, error) {
-		f := fieldsOf(v)
-		if f.int() == 1 {
-			return int64(count), f.err
+		f := script.Read(v)
+		if f.Int() == 1 {
+			return int64(count), f.Err()
 		}
-		return f.int(), f.err
+		return f.Int(), f.Err()
 	}, l.keys[:1], command.Int(int64(count)), command.Int(l.o.ttl.Milliseconds()))
 	if err != nil {
 		return wrap("latch", l.name, ended(ctx, err))
@@ -195,13 +196,13 @@ type LatchInfo struct {
 }
 
 func asLatchInfo(v resp3.View) (LatchInfo, error) {
-	f := fieldsOf(v)
-	if !f.more() {
-		return LatchInfo{}, f.err
+	f := script.Read(v)
+	if !f.More() {
+		return LatchInfo{}, f.Err()
 	}
-	i := LatchInfo{Exists: true, Count: int(f.int()), Done: int(f.int()), Since: f.micros(), Opened: f.micros(), Left: f.millis()}
+	i := LatchInfo{Exists: true, Count: int(f.Int()), Done: int(f.Int()), Since: f.Micros(), Opened: f.Micros(), Left: f.Millis()}
 	i.Open = !i.Opened.IsZero()
-	return i, f.err
+	return i, f.Err()
 }
 
 // Explain says whether it is open, or for how many it waits.

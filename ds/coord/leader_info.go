@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
 )
@@ -126,12 +127,12 @@ type candidacy struct {
 }
 
 func asCandidacy(v resp3.View) (candidacy, error) {
-	f := fieldsOf(v)
-	c := candidacy{asked: f.int(), by: f.text(), why: f.text(), waiting: int(f.int())}
-	for f.more() {
-		c.candidates = append(c.candidates, Candidate{Name: f.text(), Weight: int(f.int()), Since: f.micros()})
+	f := script.Read(v)
+	c := candidacy{asked: f.Int(), by: f.Text(), why: f.Text(), waiting: int(f.Int())}
+	for f.More() {
+		c.candidates = append(c.candidates, Candidate{Name: f.Text(), Weight: int(f.Int()), Since: f.Micros()})
 	}
-	return c, f.err
+	return c, f.Err()
 }
 
 // NotLeaderError reports that somebody else led when waiting ended.

@@ -10,6 +10,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
 )
 
@@ -114,7 +115,7 @@ func (a *admission) ask(ctx context.Context) (joinReply, error) {
 		command.Str(m.o.name), command.Str(m.id), command.Int(int64(m.o.weight)), command.Str(m.o.meta),
 		command.Int(m.o.ttl.Milliseconds()), command.Str(m.g.kind), command.Int(int64(m.g.shards)))
 	if err != nil {
-		a.unsure = a.unsure || mayHaveRun(err)
+		a.unsure = a.unsure || script.MayHaveRun(err)
 	}
 	return r, err
 }

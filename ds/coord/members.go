@@ -12,6 +12,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
@@ -87,24 +88,24 @@ type joinReply struct {
 }
 
 func asJoinReply(v resp3.View) (joinReply, error) {
-	f := fieldsOf(v)
-	r := joinReply{answer: f.text()}
+	f := script.Read(v)
+	r := joinReply{answer: f.Text()}
 	if r.answer != "joined" {
-		r.number = f.int()
+		r.number = f.Int()
 	}
-	return r, f.err
+	return r, f.Err()
 }
 
 // list asks who is there.
 func (g group) list(ctx context.Context, d command.Doer) (MembersInfo, error) {
 	return command.RunScript(ctx, d, membersLua.list, func(v resp3.View) (MembersInfo, error) {
-		f := fieldsOf(v)
-		i := MembersInfo{Name: g.name, Members: []Member{}, shards: min(int(f.int()), maxShards)}
-		for f.more() {
-			i.Members = append(i.Members, Member{Name: f.text(), ID: f.text(), Weight: int(f.int()), Meta: f.text(), Since: f.micros(), Left: f.millis()})
+		f := script.Read(v)
+		i := MembersInfo{Name: g.name, Members: []Member{}, shards: min(int(f.Int()), maxShards)}
+		for f.More() {
+			i.Members = append(i.Members, Member{Name: f.Text(), ID: f.Text(), Weight: int(f.Int()), Meta: f.Text(), Since: f.Micros(), Left: f.Millis()})
 		}
 		slices.SortFunc(i.Members, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
-		return i, f.err
+		return i, f.Err()
 	}, g.keys)
 }
 

@@ -17,14 +17,6 @@ func isClosed(d command.Doer) bool {
 	return err != nil || s.Closed()
 }
 
-// mayHaveRun reports whether a script may have done its work although it
-// returned err. An error that the server raised is proof that it has not: our
-// scripts read what may fail before they write.
-func mayHaveRun(err error) bool {
-	var said resp3.ServerError
-	return !command.SafeToRetry(err) && !errors.As(err, &said)
-}
-
 // passing are the words with which a server says that it cannot answer now.
 var passing = []string{"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"}
 

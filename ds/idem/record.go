@@ -8,6 +8,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -62,53 +63,10 @@ type reply struct {
 	sent    time.Time // when the request left, on the local clock
 }
 
-// fields reads the elements of an array one by one and keeps the first error.
-type fields struct {
-	c   resp3.Cursor
-	err error
-}
-
-func readFields(v resp3.View, n int) fields {
-	if v.Kind() != resp3.Array || v.Len() != n {
-		return fields{err: fmt.Errorf("idem: want an array of %d from the script, got %s of %d", n, v.Kind(), v.Len())}
-	}
-	return fields{c: v.Cursor()}
-}
-
-func (f *fields) text() string {
-	if f.err != nil {
-		return ""
-	}
-	e, _ := f.c.Next()
-	s, err := e.Str()
-	f.err = err
-	return s
-}
-
-func (f *fields) int() int64 {
-	if f.err != nil {
-		return 0
-	}
-	e, _ := f.c.Next()
-	n, err := e.Int()
-	f.err = err
-	return n
-}
-
-func (f *fields) millis() time.Duration { return time.Duration(f.int()) * time.Millisecond }
-
-// moment reads µs since the epoch; 0 is the zero time.
-func (f *fields) moment() time.Time {
-	if n := f.int(); n != 0 {
-		return time.UnixMicro(n)
-	}
-	return time.Time{}
-}
-
 func decodeReply(v resp3.View) (reply, error) {
-	f := readFields(v, 6)
-	r := reply{state: state(f.text()), token: f.int(), runner: f.text(), since: f.moment(), left: f.millis(), payload: f.text()}
-	return r, f.err
+	f := script.Read(v)
+	r := reply{state: state(f.Text()), token: f.Int(), runner: f.Text(), since: f.Micros(), left: f.Millis(), payload: f.Text()}
+	return r, f.Err()
 }
 
 // verdict is what renew, finish and abandon answer: "" for yes, or the state
@@ -117,16 +75,16 @@ func decodeVerdict(v resp3.View) (state, error) {
 	if v.Len() == 1 {
 		return "", readOK(v)
 	}
-	f := readFields(v, 2)
-	f.int()
-	s := state(f.text())
-	return s, f.err
+	f := script.Read(v)
+	f.Int()
+	s := state(f.Text())
+	return s, f.Err()
 }
 
 func readOK(v resp3.View) error {
-	f := readFields(v, 1)
-	f.int()
-	return f.err
+	f := script.Read(v)
+	f.Int()
+	return f.Err()
 }
 
 // Info is what the server says about a key.
@@ -155,12 +113,12 @@ type Info struct {
 }
 
 func decodeInfo(v resp3.View) (Info, error) {
-	f := readFields(v, 9)
+	f := script.Read(v)
 	i := Info{
-		State: f.text(), Token: f.int(), Runner: f.text(), Since: f.moment(), Lease: f.millis(),
-		Settled: f.moment(), Runs: f.int(), Size: f.int(), Expires: f.millis(),
+		State: f.Text(), Token: f.Int(), Runner: f.Text(), Since: f.Micros(), Lease: f.Millis(),
+		Settled: f.Micros(), Runs: f.Int(), Size: f.Int(), Expires: f.Millis(),
 	}
-	return i, f.err
+	return i, f.Err()
 }
 
 // Inspect tells what the server says about a key and changes nothing. Of the

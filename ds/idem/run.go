@@ -11,8 +11,8 @@ import (
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
-	"github.com/redisx/redisx/resp3"
 )
 
 // Run runs fn once for key, among all processes that share the server, and
@@ -102,20 +102,13 @@ func (r *run) claim(ctx context.Context) (reply, error) {
 		command.Str(r.runner), command.Int(r.ttl.Milliseconds()), command.Int(r.retention.Milliseconds()),
 		command.Str(r.fingerprint), command.Str(string(r.crash)))
 	got.sent = sent
-	if err != nil && unclear(err) {
+	if err != nil && script.MayHaveRun(err) {
 		// The server may have given us the key. Nobody would run it until the
 		// lease lapsed, and then it would count as begun and never ended.
 		// Whether this works or not, the caller gets the first error.
 		_ = outlive(ctx, r.d, r.ttl, func(ctx context.Context) error { return insist(ctx, r.abandon) })
 	}
 	return got, err
-}
-
-// unclear reports whether the server may have done what an error is about. A
-// script of ours that ends in an error reply has not claimed anything.
-func unclear(err error) bool {
-	var said resp3.ServerError
-	return !command.SafeToRetry(err) && !errors.As(err, &said)
 }
 
 // fenced returns the error of a run that is not the key's any more.

@@ -12,7 +12,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/replicas"
-	"github.com/redisx/redisx/resp3"
+	"github.com/redisx/redisx/ds/internal/script"
 )
 
 // Acquire waits until the lease of that name is free, and takes it. The lease
@@ -169,21 +169,10 @@ func (a *attempt) send(ctx context.Context, s *command.Script, keys []string, ar
 		err = nil // who is refused needs no replica
 	case errors.As(err, &short):
 		a.granted, err = true, notReplicated(a.name, err)
-	case mayHaveRun(err):
+	case script.MayHaveRun(err):
 		a.unsure = true
 	}
 	return g, err
-}
-
-// mayHaveRun reports whether a script may have done its work although it
-// returned err. An error that the server raised is proof that it has not: our
-// scripts read what may fail before they write.
-func mayHaveRun(err error) bool {
-	var said resp3.ServerError
-	if errors.Is(err, replicas.ErrNoBatch) {
-		return false
-	}
-	return !command.SafeToRetry(err) && !errors.As(err, &said)
 }
 
 // result turns the end of waiting into a lease or an error.

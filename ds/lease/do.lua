@@ -9,9 +9,8 @@ if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
   if deposed[1] == ARGV[1] then
     why = deposed[2]
   end
-  local info = redis.pcall('INFO', 'server')
-  local server = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
-  return {0, held[3] or '', held[2] or '0', why, server}
+  -- include server.lua
+  return {0, held[3] or '', held[2] or '0', why, run_id()}
 end
 -- include commands.lua
 return run(ARGV, 3)

@@ -7,9 +7,8 @@
 local held = redis.call('HMGET', KEYS[1], 'id', 'token', 'owner', 'reader:' .. ARGV[1])
 local share = held[1] == 'readers' and held[4]
 if not share or string.match(share, '^%d+') ~= ARGV[2] or share_end(KEYS[3], ARGV[1]) <= server_ms() then
-  local info = redis.pcall('INFO', 'server')
-  local server = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
-  return {0, held[3] or '', held[2] or '0', why_not(held[1], KEYS[2], ARGV[1]), server}
+  -- include server.lua
+  return {0, held[3] or '', held[2] or '0', why_not(held[1], KEYS[2], ARGV[1]), run_id()}
 end
 -- include commands.lua
 return run(ARGV, 3)

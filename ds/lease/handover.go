@@ -8,6 +8,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owner"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -65,7 +66,7 @@ func (l *Lease) HandOver(ctx context.Context) (Ticket, error) {
 		command.Str(l.id), command.Str(l.ticket.ID), command.Int(l.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()))
 	switch {
 	case err != nil:
-		l.unsure = l.unsure || mayHaveRun(err)
+		l.unsure = l.unsure || script.MayHaveRun(err)
 		return Ticket{}, wrap(l.name, ended(ctx, err))
 	case given.why != "":
 		return Ticket{}, l.notOurs(given.why)
@@ -83,13 +84,13 @@ type handedOver struct {
 
 func asHandOver(v resp3.View) (handedOver, error) {
 	var h handedOver
-	f := fieldsOf(v)
-	if f.int() == 1 {
-		h.token = f.int()
+	f := script.Read(v)
+	if f.Int() == 1 {
+		h.token = f.Int()
 	} else {
-		h.why = hold.ReasonOf(f.text())
+		h.why = hold.ReasonOf(f.Text())
 	}
-	return h, f.err
+	return h, f.Err()
 }
 
 // Adopt takes the lease that was handed over with the ticket. The lease has the

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -113,12 +114,12 @@ func Inspect(ctx context.Context, d command.Doer, name string, opts ...Option) (
 }
 
 func asInfo(v resp3.View) (Info, error) {
-	f := fieldsOf(v)
-	i := Info{Token: f.int(), Waiting: int(f.int()), Next: f.text(), Readers: int(f.int())}
-	if f.err == nil && f.c.Len() > 0 {
-		h := f.holder()
+	f := script.Read(v)
+	i := Info{Token: f.Int(), Waiting: int(f.Int()), Next: f.Text(), Readers: int(f.Int())}
+	if f.More() {
+		h := holderOf(f)
 		i.Held, i.Token, i.Owner, i.ID, i.Since, i.Left, i.TTL, i.Meta = true, h.token, h.owner, h.id, h.since, h.left, h.ttl, h.meta
-		i.Offered = f.int() == 1
+		i.Offered = f.Int() == 1
 	}
-	return i, f.err
+	return i, f.Err()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/script"
 )
 
 // Lease is a lease that was granted. Its methods may be called by many
@@ -85,7 +86,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	}
 	why, err := l.giveBack(ctx)
 	if err != nil {
-		l.unsure = l.unsure || mayHaveRun(err)
+		l.unsure = l.unsure || script.MayHaveRun(err)
 		if ctx.Err() != nil {
 			l.abandon(ctx)
 		}

@@ -3,8 +3,8 @@
 -- KEYS[1..] of each row: {p}lease, {p}fence
 -- ARGV[1..] of each row: id, ttl in ms
 -- returns {run_id, answer of the first row, …}: 1, why it is not ours, or an error
-local info = redis.pcall('INFO', 'server')
-local answers = {type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''}
+-- include server.lua
+local answers = {run_id()}
 for i = 1, #KEYS, 2 do
   local answer = redis.pcall('HGET', KEYS[i], 'id')
   if answer == ARGV[i] then

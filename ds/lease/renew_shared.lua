@@ -16,8 +16,8 @@ local function renew(lease, readers, fence, id, ttl)
   return why_not(holder, fence, id)
 end
 
-local info = redis.pcall('INFO', 'server')
-local answers = {type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''}
+-- include server.lua
+local answers = {run_id()}
 for i = 1, #KEYS / 3 do
   -- An error is the answer of this row alone.
   local ok, answer = pcall(renew, KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i], ARGV[2 * i - 1], ARGV[2 * i])

@@ -2,10 +2,10 @@ package lease
 
 import (
 	"embed"
-	"strings"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -34,7 +34,7 @@ var (
 	adoptSource string
 	//go:embed takeover.lua
 	takeOverSource string
-	//go:embed clock.lua commands.lua grant.lua tickets.lua shares.lua
+	//go:embed grant.lua tickets.lua shares.lua
 	parts embed.FS
 )
 
@@ -46,36 +46,20 @@ type scripts struct {
 }
 
 var lua = scripts{
-	acquire: script(acquireSource),
-	renew:   command.NewScript(renewSource),
-	release: script(releaseSource),
-	do:      script(doSource),
-	inspect: script(inspectSource),
+	acquire: script.New(acquireSource, parts),
+	renew:   script.New(renewSource, parts),
+	release: script.New(releaseSource, parts),
+	do:      script.New(doSource, parts),
+	inspect: script.New(inspectSource, parts),
 
-	queue:       script(queueSource),
-	leave:       script(leaveSource),
-	renewShared: script(renewSharedSource),
-	doShared:    script(doSharedSource),
+	queue:       script.New(queueSource, parts),
+	leave:       script.New(leaveSource, parts),
+	renewShared: script.New(renewSharedSource, parts),
+	doShared:    script.New(doSharedSource, parts),
 
-	handOver: script(handOverSource),
-	adopt:    script(adoptSource),
-	takeOver: script(takeOverSource),
-}
-
-// script puts what several scripts share where a line of the source says
-// "-- include FILE".
-func script(source string) *command.Script {
-	var b strings.Builder
-	for line := range strings.Lines(source) {
-		name, ok := strings.CutPrefix(strings.TrimSpace(line), "-- include ")
-		part, err := parts.ReadFile(name)
-		if !ok || err != nil { // then a test that runs the script finds it
-			b.WriteString(line)
-			continue
-		}
-		b.Write(part)
-	}
-	return command.NewScript(b.String())
+	handOver: script.New(handOverSource, parts),
+	adopt:    script.New(adoptSource, parts),
+	takeOver: script.New(takeOverSource, parts),
 }
 
 // holder is who has a lease, as the server tells.
@@ -91,55 +75,13 @@ type holder struct {
 	waiting  int // how many are in it
 }
 
-// fields reads the elements of one flat array in turn. The first failure
-// stays; what is read after it is zero.
-type fields struct {
-	c   resp3.Cursor
-	err error
-}
-
-func fieldsOf(v resp3.View) *fields {
-	f := &fields{c: v.Cursor()}
-	if v.Kind() != resp3.Array {
-		f.err = &resp3.TypeError{Want: "an array", Got: v.Kind()}
-	}
-	return f
-}
-
-func (f *fields) next() resp3.View {
-	v, ok := f.c.Next()
-	if !ok && f.err == nil {
-		f.err = &resp3.TypeError{Want: "a longer array", Got: resp3.Array}
-	}
-	return v
-}
-
-func (f *fields) int() int64 {
-	v := f.next()
-	if f.err != nil {
-		return 0
-	}
-	n, err := v.Int()
-	f.err = err
-	return n
-}
-
-func (f *fields) text() string {
-	v := f.next()
-	if f.err != nil {
-		return ""
-	}
-	s, err := v.Str()
-	f.err = err
-	return s
-}
-
-func (f *fields) holder() holder {
-	h := holder{id: f.text(), owner: f.text(), token: f.int()}
-	h.since = time.UnixMicro(f.int())
-	h.left = time.Duration(f.int()) * time.Millisecond
-	h.ttl = time.Duration(f.int()) * time.Millisecond
-	h.meta = f.text()
+// holderOf reads who has a lease.
+func holderOf(f *script.Fields) holder {
+	h := holder{id: f.Text(), owner: f.Text(), token: f.Int()}
+	h.since = time.UnixMicro(f.Int())
+	h.left = time.Duration(f.Int()) * time.Millisecond
+	h.ttl = time.Duration(f.Int()) * time.Millisecond
+	h.meta = f.Text()
 	return h
 }
 
@@ -166,18 +108,18 @@ const (
 )
 
 func asGrant(v resp3.View) (grant, error) {
-	f := fieldsOf(v)
-	g := grant{verdict: verdict(f.int())}
+	f := script.Read(v)
+	g := grant{verdict: verdict(f.Int())}
 	switch g.verdict {
 	case granted:
-		g.token = f.int()
+		g.token = f.Int()
 	case refused:
-		g.held = f.holder()
+		g.held = holderOf(f)
 		g.again = g.held.left
-		if f.err == nil && f.c.Len() > 0 { // queue.lua
-			g.held.readers, g.held.position, g.held.waiting = int(f.int()), int(f.int()), int(f.int())
-			g.again = time.Duration(f.int()) * time.Millisecond
+		if f.More() { // queue.lua
+			g.held.readers, g.held.position, g.held.waiting = int(f.Int()), int(f.Int()), int(f.Int())
+			g.again = time.Duration(f.Int()) * time.Millisecond
 		}
 	}
-	return g, f.err
+	return g, f.Err()
 }

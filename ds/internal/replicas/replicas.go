@@ -49,7 +49,8 @@ func Run[T any](ctx context.Context, d command.Doer, need Need, s *command.Scrip
 	b, ok := d.(command.Batcher)
 	if !ok {
 		var zero T
-		return zero, ErrNoBatch
+		r := s.EvalSHA(keys, args...)
+		return zero, command.BuildError(&r, ErrNoBatch)
 	}
 	v, err := pair(ctx, b, need, s.EvalSHA(keys, args...), decode)
 	if command.IsCode(err, "NOSCRIPT") {

@@ -148,21 +148,31 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 }
 
 // ask runs acquire.lua, or queue.lua for who has to do with the queue.
-func (a *attempt) ask(ctx context.Context) (grant, error) {
+func (a *attempt) ask(ctx context.Context) (g grant, err error) {
 	if a.queued {
 		return a.askQueue(ctx)
 	}
-	return a.send(ctx, lua.acquire, []string{a.names.lease, a.names.fence},
-		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()), command.Str(a.o.meta))
+	g, a.sent, err = lua.acquire.Run(ctx, a.d, a.o.confirm, []string{a.names.lease, a.names.fence}, []command.Arg{
+		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Str(a.o.meta),
+	})
+	if err == nil {
+		return g, nil
+	}
+	return g, a.failed(g, err)
 }
 
-// send runs a script that grants.
+// send runs another script that grants.
 func (a *attempt) send(ctx context.Context, s *command.Script, keys []string, args ...command.Arg) (grant, error) {
 	a.sent = time.Now()
 	g, err := replicas.Run(ctx, a.d, a.o.confirm, s, asGrant, keys, args...)
 	if err == nil {
 		return g, nil
 	}
+	return g, a.failed(g, err)
+}
+
+// failed notes what an error leaves open, and returns it if it is one.
+func (a *attempt) failed(g grant, err error) error {
 	var short *replicas.ShortError
 	switch {
 	case errors.As(err, &short) && g.verdict != granted:
@@ -172,7 +182,7 @@ func (a *attempt) send(ctx context.Context, s *command.Script, keys []string, ar
 	case script.MayHaveRun(err):
 		a.unsure = true
 	}
-	return g, err
+	return err
 }
 
 // result turns the end of waiting into a lease or an error.
@@ -214,7 +224,7 @@ func (a *attempt) lease(ctx context.Context) *Lease {
 	l := &a.made
 	*l = Lease{
 		d: a.d, owned: a.owned, name: a.name, names: a.names, id: a.id, owner: a.o.owner, ttl: a.o.ttl, token: a.token,
-		parent: ctx, outer: leaseOf(ctx), ticket: Ticket{Namespace: a.o.namespace, Name: a.name}, turn: make(chan struct{}, 1), share: a.o.shared,
+		parent: ctx, outer: leaseOf(ctx), ticket: Ticket{Namespace: a.o.namespace, Name: a.name}, turn: make(chan struct{}, 1), share: a.o.shared, queued: a.queued,
 	}
 	l.hold.Begin(ctx, a.sent, hold.Options{
 		TTL: a.o.ttl, Row: l.row(), Doer: a.d, Confirm: a.o.confirm, Owner: (*keeper)(l),
@@ -226,11 +236,7 @@ func (a *attempt) lease(ctx context.Context) *Lease {
 func (a *attempt) abandon(ctx context.Context) {
 	a.owned.After(ctx, func(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
-		if a.queued {
-			_, _ = leave(ctx, a.d, a.names, a.id)
-			return
-		}
-		_, _ = release(ctx, a.d, a.names, a.id)
+		_, _ = leave(ctx, a.d, a.names, a.id, a.token)
 	})
 }
 

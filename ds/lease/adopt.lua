@@ -1,7 +1,7 @@
 -- adopt: take the lease that was handed over to a ticket.
 -- KEYS[1] {p}lease
 -- ARGV[1] id   ARGV[2] owner   ARGV[3] ttl, ms   ARGV[4] the ticket's id   ARGV[5] meta
--- returns {1, token} or {5}: the ticket is not good any more
+-- returns the token, or {5}: the ticket is not good any more
 local held = redis.call('HMGET', KEYS[1], 'id', 'token', 'offered')
 if held[1] == ARGV[4] and held[3] then
   local time = redis.call('TIME')
@@ -12,4 +12,4 @@ elseif held[1] ~= ARGV[1] then
   return {5}
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {1, held[2]}
+return held[2]

@@ -4,13 +4,9 @@
 -- returns {1, reply, …} up to the first error, or {0, owner, token, why, run_id} of who has it
 local held = redis.call('HMGET', KEYS[1], 'id', 'token', 'owner')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
-  local why = held[1] and 'not owner' or 'gone'
-  local deposed = redis.pcall('HMGET', KEYS[2], 'deposed', 'why')
-  if deposed[1] == ARGV[1] then
-    why = deposed[2]
-  end
   -- include server.lua
-  return {0, held[3] or '', held[2] or '0', why, run_id()}
+  -- include why.lua
+  return {0, held[3] or '', held[2] or '0', why_not(held[1], KEYS[2], ARGV[1], ARGV[2]), run_id()}
 end
 -- include commands.lua
 return run(ARGV, 3)

@@ -8,7 +8,8 @@ local held = redis.call('HMGET', KEYS[1], 'id', 'token', 'owner', 'reader:' .. A
 local share = held[1] == 'readers' and held[4]
 if not share or string.match(share, '^%d+') ~= ARGV[2] or share_end(KEYS[3], ARGV[1]) <= server_ms() then
   -- include server.lua
-  return {0, held[3] or '', held[2] or '0', why_not(held[1], KEYS[2], ARGV[1]), run_id()}
+  -- include why.lua
+  return {0, held[3] or '', held[2] or '0', why_not(held[1] ~= 'readers' and held[1], KEYS[2], ARGV[1], ARGV[2]), run_id()}
 end
 -- include commands.lua
 return run(ARGV, 3)

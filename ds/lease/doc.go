@@ -175,11 +175,11 @@
 // # On the server
 //
 //	{redisx:lease:NAME}:lease   hash  kind v id owner token since ttl meta offered   lives for the TTL
-//	{redisx:lease:NAME}:fence   hash  kind v last deposed why                        lives 6 to 7 days after a grant
+//	{redisx:lease:NAME}:fence   hash  kind v last deposed why below                  lives 6 to 7 days after a grant
 //
 // meta is there if the holder gave it, offered while a ticket waits to be
 // adopted; deposed is the last id that lost the lease by force or by hand, and
-// why.
+// why. It is "readers" when they all did, whose tokens are below that one.
 //
 // While somebody waits in the queue, for the TTL of a ticket each:
 //

@@ -33,9 +33,9 @@ func Keys(name string) (lease, fence string) {
 }
 
 // The digests of the scripts, by which a wrapper knows the steps.
-func AcquireDigest() string { return lua.acquire.Digest() }
+func AcquireDigest() string { return lua.acquire.Script().Digest() }
 func RenewDigest() string   { return lua.renew.Digest() }
-func ReleaseDigest() string { return lua.release.Digest() }
+func ReleaseDigest() string { return lua.release.Script().Digest() }
 
 // Plant changes one script until the test ends: a bug that a checker has to
 // find. script is the name of its file.
@@ -50,13 +50,23 @@ func Plant(t testing.TB, script, old, by string) {
 
 // PlantScript changes one script of this process for good.
 func PlantScript(script, old, by string) error {
-	p := map[string]**command.Script{
-		"acquire": &lua.acquire, "renew": &lua.renew, "release": &lua.release, "do": &lua.do,
+	p := map[string]struct {
+		s   *command.Script
+		set func(*command.Script)
+	}{
+		"acquire": {lua.acquire.Script(), func(s *command.Script) { lua.acquire = acquireRows(s) }},
+		"release": {lua.release.Script(), func(s *command.Script) { lua.release = releaseRows(s) }},
+		"renew":   {lua.renew, func(s *command.Script) { lua.renew = s }},
+		"do":      {lua.do, func(s *command.Script) { lua.do = s }},
+
+		"queue":    {lua.queue, func(s *command.Script) { lua.queue = s }},
+		"adopt":    {lua.adopt, func(s *command.Script) { lua.adopt = s }},
+		"handover": {lua.handOver, func(s *command.Script) { lua.handOver = s }},
 	}[script]
-	if !strings.Contains((*p).Source(), old) {
+	if !strings.Contains(p.s.Source(), old) {
 		return fmt.Errorf("%s.lua does not hold %q", script, old)
 	}
-	*p = command.NewScript(strings.Replace((*p).Source(), old, by, 1))
+	p.set(command.NewScript(strings.Replace(p.s.Source(), old, by, 1)))
 	return nil
 }
 

@@ -63,7 +63,7 @@ func (l *Lease) HandOver(ctx context.Context) (Ticket, error) {
 		l.ticket.ID = owner.New()
 	}
 	given, err := command.RunScript(ctx, l.d, lua.handOver, asHandOver, []string{l.names.lease, l.names.fence},
-		command.Str(l.id), command.Str(l.ticket.ID), command.Int(l.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()))
+		command.Str(l.id), command.Str(l.ticket.ID), command.Int(l.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()), command.Int(l.token))
 	switch {
 	case err != nil:
 		l.unsure = l.unsure || script.MayHaveRun(err)

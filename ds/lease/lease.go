@@ -24,6 +24,7 @@ type Lease struct {
 	ttl    time.Duration
 	token  int64
 	share  bool            // of the lease, with other readers
+	queued bool            // came by the queue: somebody may wait there
 	parent context.Context // what Acquire was called with
 	outer  *Lease          // the lease that parent belongs to, or nil
 	hold   hold.Hold
@@ -137,11 +138,6 @@ func (l *Lease) abandon(ctx context.Context) {
 	})
 }
 
-// release deletes the lease if id has it, and returns "", or why it has not.
-func release(ctx context.Context, d command.Doer, n names, id string) (hold.Reason, error) {
-	return command.RunScript(ctx, d, lua.release, hold.AsReason, []string{n.lease, n.fence, n.queue, n.order}, command.Str(id))
-}
-
 // row is a Lease as its renewals see it.
 type row Lease
 
@@ -150,7 +146,7 @@ func (*row) Script() *command.Script { return lua.renew }
 
 // Append appends what renew.lua takes for one lease.
 func (r *row) Append(keys []string, args []command.Arg) ([]string, []command.Arg) {
-	return append(keys, r.names.lease, r.names.fence), append(args, command.Str(r.id), command.Int(r.ttl.Milliseconds()))
+	return append(keys, r.names.lease, r.names.fence), append(args, command.Str(r.id), command.Int(r.token), command.Int(r.ttl.Milliseconds()))
 }
 
 // keeper is a Lease as its hold sees it.

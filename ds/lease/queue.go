@@ -105,6 +105,7 @@ func (a *attempt) pause(left time.Duration) time.Duration {
 }
 
 // leave gives back all that id has of a lease: the lease, a share, a ticket.
-func leave(ctx context.Context, d command.Doer, n names, id string) (why hold.Reason, err error) {
-	return command.RunScript(ctx, d, lua.leave, hold.AsReason, []string{n.lease, n.fence, n.queue, n.order, n.readers}, command.Str(id))
+func leave(ctx context.Context, d command.Doer, n names, id string, token int64) (why hold.Reason, err error) {
+	return command.RunScript(ctx, d, lua.leave, hold.AsReason, []string{n.lease, n.fence, n.queue, n.order, n.readers},
+		command.Str(id), command.Int(token))
 }

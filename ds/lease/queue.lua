@@ -3,15 +3,13 @@
 -- ARGV[1] id   ARGV[2] owner   ARGV[3] ttl, ms   ARGV[4] ttl of the fence, ms   ARGV[5] meta
 -- ARGV[6] 'read' for a share, else 'write'   ARGV[7] ttl of the ticket, ms, 0: do not wait   ARGV[8] most tickets, and most readers
 -- ARGV[9..] ids that the caller holds itself
--- returns {1, token} or {3}: too many, or {4}: the caller is one of the readers, or
+-- returns the token, or {3}: too many, or {4}: the caller is one of the readers, or
 --   {0, id, owner, token, since µs, ms left, ttl ms, meta, readers, position, waiting, ms until it may change}
 -- include grant.lua
 -- include tickets.lua
 -- include shares.lua
 local lease, queue, order, readers = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
 local id, read, wait = ARGV[1], ARGV[6] == 'read', tonumber(ARGV[7])
-local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
 local now = math.floor(us / 1000)
 local held = redis.call('HMGET', lease, 'id', 'owner', 'token', 'since', 'ttl', 'meta', 'queue')
 local shared = held[1] == 'readers'
@@ -19,7 +17,7 @@ local shared = held[1] == 'readers'
 -- The same request once more, its first answer lost: the same grant.
 if held[1] == id then
   redis.call('PEXPIRE', lease, ARGV[3])
-  return {1, held[3]}
+  return held[3]
 end
 if shared then
   bury(lease, readers, now)
@@ -32,7 +30,7 @@ if shared then
   local share = redis.call('HGET', lease, 'reader:' .. id)
   if share and share_end(readers, id) > now then
     extend(lease, readers, id, now + ARGV[3])
-    return {1, string.match(share, '^%d+')}
+    return string.match(share, '^%d+')
   end
   for i = 9, #ARGV do
     if share_end(readers, ARGV[i]) > now then
@@ -59,8 +57,7 @@ while place > 0 do
 end
 
 if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
-  local token = new_token(KEYS[2], ARGV[4], us)
-  local since = string.format('%.0f', us)
+  local token = new_token(KEYS[2], ARGV[4])
   if rank then
     drop(queue, order, id)
   end
@@ -69,7 +66,7 @@ if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
       redis.call('DEL', lease, readers)
     end
     redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', 'readers', 'reader:' .. id,
-      table.concat({token, since, ARGV[3], #ARGV[2], ARGV[2] .. ARGV[5]}, ' '))
+      table.concat({token, stamp, ARGV[3], #ARGV[2], ARGV[2] .. ARGV[5]}, ' '))
     extend(lease, readers, id, now + ARGV[3])
     -- Readers who wait one behind the other come in together.
     local next = redis.call('ZRANGE', order, 0, 0)[1]
@@ -78,13 +75,13 @@ if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
     end
   else
     redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', id, 'owner', ARGV[2],
-      'token', token, 'since', since, 'ttl', ARGV[3], 'meta', ARGV[5])
+      'token', token, 'since', stamp, 'ttl', ARGV[3], 'meta', ARGV[5])
     redis.call('PEXPIRE', lease, ARGV[3])
     if redis.call('EXISTS', order) == 1 then
       redis.call('HSET', lease, 'queue', '1')
     end
   end
-  return {1, token}
+  return token
 end
 
 if wait > 0 then

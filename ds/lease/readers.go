@@ -5,6 +5,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/replicas"
 )
 
 // Shared asks for a share of the lease: any number of readers hold it together,
@@ -33,10 +34,13 @@ func (l *Lease) row() hold.Row {
 // giveBack gives the lease, or the share, back to the server. It returns "", or
 // why it was not ours.
 func (l *Lease) giveBack(ctx context.Context) (hold.Reason, error) {
-	if l.share {
-		return leave(ctx, l.d, l.names, l.id)
+	if !l.queued {
+		ours, _, err := lua.release.Run(ctx, l.d, replicas.Need{}, []string{l.names.lease}, []command.Arg{command.Str(l.id)})
+		if ours || err != nil {
+			return "", err
+		}
 	}
-	return release(ctx, l.d, l.names, l.id)
+	return leave(ctx, l.d, l.names, l.id, l.token)
 }
 
 // shareRow is a share as its renewals see it.
@@ -47,5 +51,5 @@ func (*shareRow) Script() *command.Script { return lua.renewShared }
 
 // Append appends what renew_shared.lua takes for one share.
 func (r *shareRow) Append(keys []string, args []command.Arg) ([]string, []command.Arg) {
-	return append(keys, r.names.lease, r.names.readers, r.names.fence), append(args, command.Str(r.id), command.Int(r.ttl.Milliseconds()))
+	return append(keys, r.names.lease, r.names.readers, r.names.fence), append(args, command.Str(r.id), command.Int(r.token), command.Int(r.ttl.Milliseconds()))
 }

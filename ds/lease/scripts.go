@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/batch"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
@@ -34,21 +35,25 @@ var (
 	adoptSource string
 	//go:embed takeover.lua
 	takeOverSource string
-	//go:embed grant.lua tickets.lua shares.lua
+	//go:embed grant.lua why.lua tickets.lua shares.lua
 	parts embed.FS
 )
 
 // scripts are the steps of a lease.
 type scripts struct {
-	acquire, renew, release, do, inspect *command.Script
-	queue, leave, renewShared, doShared  *command.Script
-	handOver, adopt, takeOver            *command.Script
+	acquire *batch.Script[grant]
+	release *batch.Script[bool]
+
+	renew, do, inspect                  *command.Script
+	queue, leave, renewShared, doShared *command.Script
+	handOver, adopt, takeOver           *command.Script
 }
 
 var lua = scripts{
-	acquire: script.New(acquireSource, parts),
+	acquire: acquireRows(script.New(acquireSource, parts)),
+	release: releaseRows(script.New(releaseSource, parts)),
+
 	renew:   script.New(renewSource, parts),
-	release: script.New(releaseSource, parts),
 	do:      script.New(doSource, parts),
 	inspect: script.New(inspectSource, parts),
 
@@ -61,6 +66,12 @@ var lua = scripts{
 	adopt:    script.New(adoptSource, parts),
 	takeOver: script.New(takeOverSource, parts),
 }
+
+func acquireRows(s *command.Script) *batch.Script[grant] {
+	return batch.New(s, 2, 4, asGrant, command.Int(fenceTTL.Milliseconds()))
+}
+
+func releaseRows(s *command.Script) *batch.Script[bool] { return batch.New(s, 1, 1, command.AsBool) }
 
 // holder is who has a lease, as the server tells.
 type holder struct {
@@ -108,11 +119,13 @@ const (
 )
 
 func asGrant(v resp3.View) (grant, error) {
+	if v.Kind() != resp3.Array {
+		token, err := v.Int()
+		return grant{verdict: granted, token: token}, err
+	}
 	f := script.Read(v)
 	g := grant{verdict: verdict(f.Int())}
 	switch g.verdict {
-	case granted:
-		g.token = f.Int()
 	case refused:
 		g.held = holderOf(f)
 		g.again = g.held.left

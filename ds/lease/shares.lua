@@ -1,16 +1,7 @@
 -- shares: the readers who hold a lease together. Included by other scripts.
--- returns nothing: it defines share_end, why_not, settle, extend and bury
+-- returns nothing: it defines share_end, settle, extend and bury
 local function share_end(readers, id)
   return tonumber(redis.call('ZSCORE', readers, id) or '0')
-end
-
--- Why an id has no share of a lease that this holder has.
-local function why_not(holder, fence, id)
-  local deposed = redis.call('HMGET', fence, 'deposed', 'why')
-  if deposed[1] == id then
-    return deposed[2]
-  end
-  return holder and holder ~= 'readers' and 'not owner' or 'gone'
 end
 
 -- The keys end with the last share.

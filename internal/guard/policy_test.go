@@ -12,8 +12,11 @@ var layers = []layer{
 	{pkg: "command", may: []string{"resp3"}},
 	{pkg: "transport", external: []string{"github.com/coder/websocket"}},
 	{pkg: "gateway", may: []string{"transport"}, external: []string{"github.com/coder/websocket"}},
+	{pkg: "internal/dstest", may: []string{".", "resp3", "command", "internal/servers/..."}},
 	{pkg: "internal/...", may: []string{"resp3", "command", "transport", "telemetry", "internal/..."}},
+	{pkg: "ds/aside", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/coalesce"}},
 	{pkg: "ds/coord", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
+	{pkg: "ds/limiter", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
 	{pkg: "ds/inspect", may: []string{"resp3", "command", "telemetry", "ds/..."}},
 	{pkg: "ds/...", may: []string{"resp3", "command", "telemetry", "ds/internal/..."}},
 	{pkg: "intent", may: []string{"resp3", "command", "telemetry", "ds/..."}},
@@ -50,6 +53,7 @@ const (
 // goStatements are the non-test files that may hold a bare go statement, with
 // the reason why sync.WaitGroup.Go does not do. See docs/design/goroutines.md.
 var goStatements = map[string]string{
+	"internal/dstest/process.go":         "a read of stdin cannot be cancelled: it ends with its process, which is there for a test",
 	"cmd/redisx/internal/demo/worker.go": "a read of stdin cannot be cancelled: it ends with its process, which has nothing else to wait for",
 }
 

@@ -88,10 +88,11 @@ type attempt struct {
 	sent    time.Time // when the granted request left
 	granted bool
 	token   int64
-	held    *holder // who was last seen to have it
-	unsure  bool    // a request may have been granted unseen
-	waits   bool    // Acquire, not TryAcquire
-	queued  bool    // has to do with the queue
+	held    *holder         // who was last seen to have it
+	quiet   *UnsettledError // when the server was last seen to be unsettled
+	unsure  bool            // a request may have been granted unseen
+	waits   bool            // Acquire, not TryAcquire
+	queued  bool            // has to do with the queue
 
 	made Lease // what it leads to: one allocation with the attempt
 }
@@ -130,7 +131,10 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 	switch g.verdict {
 	case granted:
 		a.granted, a.token = true, g.token
-		return true, 0, nil
+		if a.o.strict {
+			again, err = a.settle(ctx)
+		}
+		return a.granted, again, err
 	case seeQueue:
 		return true, 0, nil
 	case queueFull:
@@ -139,7 +143,7 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 		return false, 0, ErrReentrant
 	}
 	held := g.held
-	a.held = &held
+	a.held, a.quiet = &held, nil
 	if reentrant(ctx, held.id) {
 		return false, 0, ErrReentrant
 	}
@@ -201,6 +205,9 @@ func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
 		a.abandon(ctx)
 	}
 	switch {
+	case ctx.Err() != nil && a.quiet != nil:
+		a.quiet.Err = context.Cause(ctx)
+		return nil, a.quiet
 	case ctx.Err() != nil && a.held != nil:
 		return nil, a.heldError(context.Cause(ctx))
 	case ctx.Err() != nil:
@@ -257,7 +264,8 @@ func wrap(name string, err error) error {
 	var lost *LostError
 	var short *NotReplicatedError
 	var ticket *TicketError
-	if errors.As(err, &lost) && lost.Name == name || errors.As(err, &short) && short.Name == name || errors.As(err, &ticket) {
+	var quiet *UnsettledError
+	if errors.As(err, &lost) && lost.Name == name || errors.As(err, &short) && short.Name == name || errors.As(err, &ticket) || errors.As(err, &quiet) {
 		return err
 	}
 	return fmt.Errorf("lease: %s: %w", name, err)

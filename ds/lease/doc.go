@@ -141,8 +141,8 @@
 // The reason is failover where the server says gone or not owner, and its run_id
 // is not that of the server which confirmed the lease last. It is known from the
 // first renewal of a client on, which leaves with its first grant. A lease that
-// the promoted server knows as ours goes on, failover or not. New grants are not
-// held back after a failover.
+// the promoted server knows as ours goes on, failover or not. New grants are
+// held back after a failover, for one TTL, where Strict asks for it.
 //
 // # Replicas
 //
@@ -176,6 +176,7 @@
 //
 //	{redisx:lease:NAME}:lease   hash  kind v id owner token since ttl meta offered   lives for the TTL
 //	{redisx:lease:NAME}:fence   hash  kind v last deposed why below                  lives 6 to 7 days after a grant
+//	{redisx:lease:}:server      hash  kind v server since                            lives 30 days after Strict asked
 //
 // meta is there if the holder gave it, offered while a ticket waits to be
 // adopted; deposed is the last id that lost the lease by force or by hand, and

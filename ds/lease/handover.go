@@ -154,6 +154,10 @@ func (a *attempt) seize(ctx context.Context, ask func(ctx context.Context) (gran
 		return err
 	case g.verdict == granted:
 		a.granted, a.token = true, g.token
+		if a.o.strict {
+			_, err = a.settle(ctx)
+			return err
+		}
 	case g.verdict != badTicket:
 		return &resp3.TypeError{Want: "a grant", Got: resp3.Array}
 	}

@@ -39,6 +39,7 @@ type options struct {
 	allowEviction bool
 	fair          bool
 	shared        bool
+	strict        bool
 }
 
 // TTL sets for how long the server keeps the lease after each renewal: how long

@@ -35,6 +35,8 @@ var (
 	adoptSource string
 	//go:embed takeover.lua
 	takeOverSource string
+	//go:embed strict.lua
+	strictSource string
 	//go:embed grant.lua why.lua tickets.lua shares.lua
 	parts embed.FS
 )
@@ -46,7 +48,7 @@ type scripts struct {
 
 	renew, do, inspect                  *command.Script
 	queue, leave, renewShared, doShared *command.Script
-	handOver, adopt, takeOver           *command.Script
+	handOver, adopt, takeOver, strict   *command.Script
 }
 
 var lua = scripts{
@@ -65,6 +67,8 @@ var lua = scripts{
 	handOver: script.New(handOverSource, parts),
 	adopt:    script.New(adoptSource, parts),
 	takeOver: script.New(takeOverSource, parts),
+
+	strict: script.New(strictSource, parts),
 }
 
 func acquireRows(s *command.Script) *batch.Script[grant] {

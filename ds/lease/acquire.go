@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/batch"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
@@ -91,6 +92,7 @@ type attempt struct {
 	held    *holder         // who was last seen to have it
 	quiet   *UnsettledError // when the server was last seen to be unsettled
 	unsure  bool            // a request may have been granted unseen
+	over    <-chan struct{} // nil, or closed when that request can run no more
 	waits   bool            // Acquire, not TryAcquire
 	queued  bool            // has to do with the queue
 
@@ -184,7 +186,7 @@ func (a *attempt) failed(g grant, err error) error {
 	case errors.As(err, &short):
 		a.granted, err = true, notReplicated(a.name, err)
 	case script.MayHaveRun(err):
-		a.unsure = true
+		a.unsure, a.over = true, batch.Over(err)
 	}
 	return err
 }
@@ -242,6 +244,12 @@ func (a *attempt) lease(ctx context.Context) *Lease {
 // abandon releases what nobody will use, for a caller who has gone.
 func (a *attempt) abandon(ctx context.Context) {
 	a.owned.After(ctx, func(ctx context.Context) {
+		if a.over != nil {
+			select {
+			case <-a.over:
+			case <-ctx.Done():
+			}
+		}
 		// Best effort: what stays lapses after its TTL.
 		_, _ = leave(ctx, a.d, a.names, a.id, a.token)
 	})

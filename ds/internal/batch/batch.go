@@ -21,6 +21,8 @@ const (
 	// inFlight is how many calls are on their way at once: the server works on
 	// one while the answers to the other are handed out.
 	inFlight = 2
+	// closeTimeout bounds what Close waits for: enough for a server that answers.
+	closeTimeout = time.Second
 )
 
 // Script is a script of rows. It may be used by many goroutines.
@@ -51,11 +53,7 @@ func (s *Script[T]) Run(ctx context.Context, d command.Doer, need replicas.Need,
 		r := s.script.EvalSHA(keys, args...)
 		return v, sent, command.BuildError(&r, fmt.Errorf("batch: a row of %d keys and %d arguments, not %d and %d", len(keys), len(args), s.keys, s.args))
 	}
-	g, err := s.group(d, need)
-	if err != nil {
-		r := s.script.EvalSHA(keys, args...)
-		return v, sent, command.BuildError(&r, err)
-	}
+	g := s.group(d, need)
 	r, _ := s.rows.Get().(*row[T])
 	if r == nil {
 		r = &row[T]{done: make(chan struct{}, 1)}
@@ -78,6 +76,7 @@ func (s *Script[T]) Run(ctx context.Context, d command.Doer, need replicas.Need,
 type row[T any] struct {
 	done chan struct{} // one signal, when the rest is there
 	call *call[T]      // nil while it waits for one
+	over chan struct{} // of the call, for who has left
 
 	v    T
 	sent time.Time
@@ -93,10 +92,34 @@ func (r *row[T]) left(ctx context.Context, s *command.Script) error {
 		err.Err = fmt.Errorf("%w: %w", ctx.Err(), cause)
 	}
 	err.Phase = "queue"
-	if r.call != nil {
-		err.Phase, err.Outcome = "read", command.Maybe
+	if r.call == nil {
+		return err
 	}
-	return err
+	err.Phase, err.Outcome = "read", command.Maybe
+	return &leftError{err, r.over}
+}
+
+// leftError is that of a caller who left while its row was on its way.
+type leftError struct {
+	err  *command.Error
+	over <-chan struct{}
+}
+
+// Error is that of the error that callers know.
+func (e *leftError) Error() string { return e.err.Error() }
+
+// Unwrap returns it.
+func (e *leftError) Unwrap() error { return e.err }
+
+// Over returns a channel that is closed when the row of which err tells can
+// neither leave nor run any more: what is to undo it must come after that. It is
+// nil where that is so already.
+func Over(err error) <-chan struct{} {
+	var e *leftError
+	if errors.As(err, &e) {
+		return e.over
+	}
+	return nil
 }
 
 // call is rows that go together.
@@ -107,8 +130,10 @@ type call[T any] struct {
 	args   []command.Arg
 	decode command.Decoder[struct{}]
 
-	cancel context.CancelFunc // nil where the one caller's own context counts
-	here   int                // callers who wait for it; guarded by the group's mu
+	// The group's mu guards the rest.
+	cancel context.CancelFunc // nil until it leaves, and where the one caller's own context counts
+	here   int                // callers who wait for it
+	over   chan struct{}      // closed at its end, nil while nobody asks
 }
 
 func newCall[T any](s *Script[T]) *call[T] {
@@ -195,17 +220,18 @@ type kind struct {
 	need replicas.Need
 }
 
-// group returns where callers of d meet, nil where d cannot own it.
-func (s *Script[T]) group(d command.Doer, need replicas.Need) (*group[T], error) {
+// group returns where callers of d meet, nil where d cannot own it, or not any
+// more: goodbyes still come to a client that is closing.
+func (s *Script[T]) group(d command.Doer, need replicas.Need) *group[T] {
 	a, ok := d.(command.Attacher)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	c, err := a.Attach(s, s.make)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return c.(*groups[T]).group(s, kind{d, need}), nil
+	return c.(*groups[T]).group(s, kind{d, need})
 }
 
 func newGroups[T any]() io.Closer {
@@ -219,7 +245,7 @@ func (all *groups[T]) group(s *Script[T], k kind) *group[T] {
 	defer all.mu.Unlock()
 	switch {
 	case all.closed:
-		return nil // goodbyes may still come
+		return nil
 	case all.first != nil && all.first.kind == k:
 		return all.first
 	case !reflect.TypeOf(k.d).Comparable():
@@ -247,12 +273,15 @@ func (all *groups[T]) start(f func()) bool {
 	return !all.closed
 }
 
-// Close ends what is under way and waits for it. The client calls it.
+// Close waits for what is under way, for a second before it ends it: there may
+// be goodbyes among it. The client calls it.
 func (all *groups[T]) Close() error {
 	all.mu.Lock()
 	all.closed = true
 	all.mu.Unlock()
-	all.cancel()
+	timer := time.AfterFunc(closeTimeout, all.cancel)
 	all.calls.Wait()
+	timer.Stop()
+	all.cancel()
 	return nil
 }

@@ -252,8 +252,8 @@ func TestARowThatHasNotLeftIsTakenBack(t *testing.T) {
 		c.come("c", "d", "e")
 		c.cancel["d"]()
 		synctest.Wait()
-		if o := c.outcome(t, "d"); o != command.NotSent {
-			t.Errorf("taken back: %v", o)
+		if o := c.outcome(t, "d"); o != command.NotSent || Over(c.errs["d"]) != nil {
+			t.Errorf("taken back: %v, %v", o, c.errs["d"])
 		}
 		c.open()
 		if c.sizes() != "[1 1 2]" || c.errs["c"] != nil || c.errs["e"] != nil {
@@ -275,7 +275,18 @@ func TestWhoLeavesDoesNotDisturbTheOthers(t *testing.T) {
 		if o := c.outcome(t, "d"); o != command.Maybe {
 			t.Errorf("left under way: %v", o)
 		}
+		over := Over(fmt.Errorf("wrapped: %w", c.errs["d"]))
+		select {
+		case <-over:
+			t.Error("over while it was under way")
+		default:
+		}
 		c.open()
+		select {
+		case <-over:
+		default:
+			t.Error("not over with the call")
+		}
 		if c.errs["c"] != nil || c.errs["e"] != nil || c.ended.Load() != 0 {
 			t.Errorf("c: %v; e: %v; %d calls ended", c.errs["c"], c.errs["e"], c.ended.Load())
 		}
@@ -357,11 +368,14 @@ func TestAfterCloseEveryCallerSendsItsOwnRow(t *testing.T) {
 		c.come("c", "d")
 		c.gate <- struct{}{}
 		synctest.Wait() // c and d are on their way, on the client's goroutine
-		attached := c.attached[c.e]
-		if err := attached.Close(); err != nil {
+		start := time.Now()
+		if err := c.attached[c.e].Close(); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
+		if waited := time.Since(start); waited != closeTimeout {
+			t.Errorf("Close gave it %v", waited)
+		}
 		if c.ended.Load() != 1 || c.errs["c"] == nil || c.errs["d"] == nil {
 			t.Errorf("after Close: %d calls ended; c: %v; d: %v", c.ended.Load(), c.errs["c"], c.errs["d"])
 		}
@@ -370,8 +384,8 @@ func TestAfterCloseEveryCallerSendsItsOwnRow(t *testing.T) {
 		if c.sizes() != "[1 1 2 1 1]" || c.errs["e"] != nil || c.errs["f"] != nil {
 			t.Errorf("calls of %s rows; e: %v; f: %v", c.sizes(), c.errs["e"], c.errs["f"])
 		}
-		if err := ask(t.Context(), c.e, c.server, "g"); !command.SafeToRetry(err) {
-			t.Errorf("on a closed client: %v", err)
+		if err := ask(t.Context(), c.e, c.server, "g"); err != nil {
+			t.Errorf("on a client that attaches nothing any more: %v", err)
 		}
 	})
 }

@@ -20,8 +20,9 @@
 //   - A row is sent at most once, but for a script that the server did not know
 //     and so did not run.
 //   - Every caller returns at the end of its context. A row that has not left is
-//     taken back then; the error's outcome says which. A call whose callers have
-//     all gone is given up.
+//     taken back then; the error's outcome says which. A row that has may yet
+//     run: who wants to undo it waits for Over. A call whose callers have all gone
+//     is given up.
 //   - An error that the script returns in the place of an answer concerns that
 //     row alone. All other errors are those of every row of the call.
 //   - No more rows wait than there are callers.
@@ -30,8 +31,8 @@
 // other, as the commands of any script do, and nothing runs between them.
 //
 // Goroutines: at most inFlight for each script and client, while more than one
-// caller is there. The client owns them: its Close ends what is under way and
-// waits for it. With a Doer that owns nothing every caller sends its own row.
+// caller is there. The client owns them: its Close gives what is under way a
+// second, ends it, and waits for it. With a Doer that owns nothing every caller sends its own row.
 //
 // All rows of a call go to one server in one script, so on a cluster their keys
 // must share a slot. Doers that lead to more than one node give each node, or

@@ -101,16 +101,16 @@ func (g *group[T]) send(c *call[T]) {
 	}
 	g.mu.Unlock()
 	c.run(ctx, g.d, g.need)
-	g.mu.Lock()
-	rows := c.rows
-	c.cancel = nil
-	g.mu.Unlock()
-	for _, r := range rows {
+	for _, r := range c.rows {
 		r.done <- struct{}{} // has room
 	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.over != nil {
+		close(c.over)
+	}
+	c.cancel, c.over = nil, nil
 	g.recycle(c)
-	g.mu.Unlock()
 }
 
 // take returns the rows that wait, as a call that is about to leave, or nil:
@@ -155,6 +155,10 @@ func (g *group[T]) leave(r *row[T]) bool {
 		g.waiting.remove(r)
 		return true
 	}
+	if r.call.over == nil {
+		r.call.over = make(chan struct{})
+	}
+	r.over = r.call.over
 	r.call.here--
 	if r.call.here == 0 && r.call.cancel != nil {
 		r.call.cancel()

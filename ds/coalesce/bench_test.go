@@ -27,12 +27,12 @@ func benchClient(b *testing.B) *redisx.Client {
 // BenchmarkHit reads a value that is there; get is the plain GET beside it.
 func BenchmarkHit(b *testing.B) {
 	for _, width := range []int{1, 64} {
-		b.Run("fill/"+strconv.Itoa(width), func(b *testing.B) {
+		b.Run("do/"+strconv.Itoa(width), func(b *testing.B) {
 			c := benchClient(b)
 			b.SetParallelism(width)
 			b.RunParallel(func(p *testing.PB) {
 				for p.Next() {
-					if _, err := coalesce.Fill(b.Context(), c, "k", time.Hour, func(context.Context) (int, error) { return 1, nil }); err != nil {
+					if _, err := coalesce.Do(b.Context(), c, "k", func(context.Context) (int, error) { return 1, nil }, coalesce.Keep(time.Hour)); err != nil {
 						b.Error(err)
 						return
 					}
@@ -55,7 +55,7 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
-// BenchmarkMiss fills a new key each time: a GET, a take and a store.
+// BenchmarkMiss runs under a new name each time: a GET, a take and a store.
 func BenchmarkMiss(b *testing.B) {
 	c := benchClient(b)
 	var n atomic.Int64
@@ -63,7 +63,7 @@ func BenchmarkMiss(b *testing.B) {
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
 			key := strconv.FormatInt(n.Add(1), 10)
-			if _, err := coalesce.Fill(b.Context(), c, key, time.Hour, func(context.Context) (int, error) { return 1, nil }); err != nil {
+			if _, err := coalesce.Do(b.Context(), c, key, func(context.Context) (int, error) { return 1, nil }); err != nil {
 				b.Error(err)
 				return
 			}

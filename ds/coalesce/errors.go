@@ -16,8 +16,8 @@ var (
 	// ErrReentrant is for a compute that asks for its own key, with its own
 	// context: it would wait for itself.
 	ErrReentrant = errors.New("coalesce: asked for by its own compute")
-	// ErrInvalidated is what every *InvalidatedError is.
-	ErrInvalidated = errors.New("coalesce: fill lost")
+	// ErrForgotten is what every *ForgottenError is.
+	ErrForgotten = errors.New("coalesce: fill lost")
 )
 
 // PanicError reports a compute that panicked or ended its goroutine. Every
@@ -80,38 +80,37 @@ func (e *OptionError) Explain() string {
 	return "The call was refused before anything was sent: " + e.Option + " " + e.Reason + "."
 }
 
-// InvalidatedError reports that no compute got through: each time somebody
-// invalidated the key, or its lease was lost, before the result was stored. What
-// was computed has been thrown away, because it may be older than the last
-// invalidation.
-type InvalidatedError struct {
+// ForgottenError reports that no compute got through: each time somebody
+// called Forget, or its lease was lost, before the result was stored. What was
+// computed has been thrown away, because it may be older than the last Forget.
+type ForgottenError struct {
 	Key   string
 	Tries int   // computes that were run
 	Err   error // how the last one was lost
 }
 
 // Error names the key and how the last compute was lost.
-func (e *InvalidatedError) Error() string {
+func (e *ForgottenError) Error() string {
 	return fmt.Sprintf("coalesce: %s: lost the fill %d times, at last: %v", e.Key, e.Tries, e.Err)
 }
 
 // Unwrap returns how the last compute was lost.
-func (e *InvalidatedError) Unwrap() error { return e.Err }
+func (e *ForgottenError) Unwrap() error { return e.Err }
 
-// Is reports whether target is ErrInvalidated.
-func (e *InvalidatedError) Is(target error) bool { return target == ErrInvalidated }
+// Is reports whether target is ErrForgotten.
+func (e *ForgottenError) Is(target error) bool { return target == ErrForgotten }
 
 // Explain says what happened and what to do.
-func (e *InvalidatedError) Explain() string {
-	return fmt.Sprintf("%d computes for %s in a row were overtaken by an invalidation, or lost their lease. Invalidate less often than a compute takes, "+
-		"or cache smaller parts.", e.Tries, e.Key)
+func (e *ForgottenError) Explain() string {
+	return fmt.Sprintf("%d computes for %s in a row were overtaken by Forget, or lost their lease. Forget less often than a compute takes, "+
+		"or share smaller parts.", e.Tries, e.Key)
 }
 
 // LostError is the cause with which a compute's context ends when its fill is
 // lost: what it computes will not be stored. The call itself computes anew.
 type LostError struct {
 	Key    string
-	Reason string // "gone": invalidated or lapsed; "expired": not renewed in time; "clock": the machine slept
+	Reason string // "gone": forgotten or lapsed; "expired": not renewed in time; "clock": the machine slept
 	Err    error  // the last error of a renewal, or nil
 }
 
@@ -172,5 +171,5 @@ func (e *CodecError) Explain() string {
 		return "The computed value of " + e.Key + " cannot be encoded, so it was not stored: " + e.Err.Error() + "."
 	}
 	return "What is stored under " + e.Key + " does not decode into the type asked for: " + e.Err.Error() + ". Another program wrote it, or the type has changed; " +
-		"use a new key for a new type, or invalidate the key."
+		"use a new name for a new type, or Forget it."
 }

@@ -2,7 +2,6 @@ package coalesce_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -38,29 +37,6 @@ func ExampleLocal() {
 	// Output: fetched 1 time
 }
 
-func ExampleFill() {
-	ctx := context.Background()
-	client, err := redisx.Connect(ctx, url)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer client.Close()
-
-	name, err := coalesce.Fill(ctx, client, "user:42", time.Minute, func(ctx context.Context) (string, error) {
-		return "Ada", nil // ask the database, with ctx
-	}, coalesce.Jitter(0.1))
-	var unstored *coalesce.StoreError
-	if errors.As(err, &unstored) && unstored.Computed {
-		fmt.Println(unstored.Explain())
-		err = nil // the name is good for this call
-	}
-	fmt.Println(name, err)
-
-	// The database has a new name: no older one is readable from here on.
-	fmt.Println(coalesce.Invalidate(ctx, client, "user:42"))
-}
-
 func ExampleDo() {
 	ctx := context.Background()
 	client, err := redisx.Connect(ctx, url)
@@ -83,7 +59,6 @@ func TestExamples(t *testing.T) {
 		name, prints string
 		run          func()
 	}{
-		{"Fill", "Ada <nil>\n<nil>\n", ExampleFill},
 		{"Do", "[line 1 line 2] <nil>\n", ExampleDo},
 	} {
 		if got := serverstest.Printed(t, e.run); got != e.prints {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/fill"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/wait"
@@ -17,23 +18,14 @@ import (
 // maxTries bounds the computes of one flight.
 const maxTries = 8
 
-// releaseTimeout bounds the release of a fill. One that gets no answer lapses.
-const releaseTimeout = time.Second
-
 var (
 	//go:embed take.lua
 	takeSource string
-	//go:embed renew.lua
-	renewSource string
 	//go:embed store.lua
 	storeSource string
-	//go:embed release.lua
-	releaseSource string
 
-	takeScript    = command.NewScript(takeSource)
-	renewScript   = command.NewScript(renewSource)
-	storeScript   = command.NewScript(storeSource)
-	releaseScript = command.NewScript(releaseSource)
+	takeScript  = command.NewScript(takeSource)
+	storeScript = command.NewScript(storeSource)
 )
 
 // run is one flight: it waits for the value, or takes the fill and computes.
@@ -56,7 +48,7 @@ func (f *filler) run(ctx context.Context) (outcome, error) {
 			return out, err
 		}
 	}
-	return outcome{}, &InvalidatedError{Key: f.key, Tries: maxTries, Err: lost}
+	return outcome{}, &ForgottenError{Key: f.key, Tries: maxTries, Err: lost}
 }
 
 // take waits until there is a value or the fill is ours. It returns when the
@@ -65,10 +57,10 @@ func (f *filler) take(ctx context.Context, token string) (answer, time.Time, err
 	var a answer
 	var sent time.Time
 	perhaps := false // the last request may have given us the fill
-	err := wait.Until(ctx, f.d, f.fillKey(), func(ctx context.Context) (bool, time.Duration, error) {
+	err := wait.Until(ctx, f.d, f.side, func(ctx context.Context) (bool, time.Duration, error) {
 		var err error
 		sent = time.Now()
-		a, err = command.RunScript(ctx, f.d, takeScript, decodeAnswer, []string{f.key, f.fillKey()},
+		a, err = command.RunScript(ctx, f.d, takeScript, decodeAnswer, []string{f.key, f.side},
 			command.Str(token), command.Int(f.lease.Milliseconds()))
 		perhaps = err != nil && !command.SafeToRetry(err)
 		if err != nil || a.code != answerNo {
@@ -82,7 +74,7 @@ func (f *filler) take(ctx context.Context, token string) (answer, time.Time, err
 		return a, sent, nil
 	}
 	if perhaps {
-		f.release(ctx, token)
+		fill.Release(ctx, f.d, f.side, token)
 	}
 	return a, sent, fmt.Errorf("coalesce: %s: %w", f.key, err)
 }
@@ -90,19 +82,15 @@ func (f *filler) take(ctx context.Context, token string) (answer, time.Time, err
 // compute runs the compute under the fill, and stores what it returns. A lost
 // that is not nil means that it does not count, and why.
 func (f *filler) compute(ctx context.Context, token string, sent time.Time) (out outcome, lost, err error) {
-	h := hold.Start(ctx, sent, hold.Options{
-		TTL:   f.lease,
-		Renew: func(ctx context.Context) error { return f.renew(ctx, token) },
-		Lost: func(reason hold.Reason, err error) error {
-			return &LostError{Key: f.key, Reason: string(reason), Err: err}
-		},
+	h := fill.Keep(ctx, f.d, f.side, token, f.lease, sent, func(reason hold.Reason, err error) error {
+		return &LostError{Key: f.key, Reason: string(reason), Err: err}
 	})
 	ended := false // the fill is no longer ours to release
 	defer func() {
 		// Deferred, because the compute may panic.
 		h.Stop()
 		if !ended {
-			f.release(ctx, token)
+			fill.Release(ctx, f.d, f.side, token)
 		}
 	}()
 	data, err := f.encode(h.Context())
@@ -117,8 +105,8 @@ func (f *filler) compute(ctx context.Context, token string, sent time.Time) (out
 	}
 	h.Stop() // a renewal after the store would find the fill gone
 	stored := time.Now()
-	a, err := command.RunScript(ctx, f.d, storeScript, decodeAnswer, []string{f.key, f.fillKey()},
-		command.Str(token), command.Bytes(data), command.Int(f.life(f.ttl).Milliseconds()))
+	a, err := command.RunScript(ctx, f.d, storeScript, decodeAnswer, []string{f.key, f.side},
+		command.Str(token), command.Bytes(data), command.Int(f.keep.Milliseconds()))
 	if err != nil {
 		return outcome{data: data, fresh: sent, unstored: &StoreError{Key: f.key, Err: err}}, nil, nil
 	}
@@ -130,23 +118,6 @@ func (f *filler) compute(ctx context.Context, token string, sent time.Time) (out
 		return outcome{data: a.data, fresh: stored}, nil, nil
 	}
 	return outcome{data: data, fresh: stored}, nil, nil
-}
-
-func (f *filler) renew(ctx context.Context, token string) error {
-	n, err := command.RunScript(ctx, f.d, renewScript, command.AsInt, []string{f.fillKey()},
-		command.Str(token), command.Int(f.lease.Milliseconds()))
-	if err == nil && n == 0 {
-		return hold.ErrGone
-	}
-	return err
-}
-
-// release gives the fill back, so that the next one need not wait until it
-// lapses. That it may fail to do so is no one's error.
-func (f *filler) release(ctx context.Context, token string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	_, _ = command.RunScript(ctx, f.d, releaseScript, command.AsInt, []string{f.fillKey()}, command.Str(token))
 }
 
 // answer is what take and store return: a code and what belongs to it.

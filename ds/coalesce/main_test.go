@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// job is what a child process does: when told to, Callers goroutines call Fill
+// job is what a child process does: when told to, Callers goroutines call Do
 // for Key. Each compute counts itself in Key+":runs", takes Work, and returns
 // that count and the process id.
 type job struct {
@@ -67,7 +67,7 @@ func child(text string) error {
 	out := make([]answer, j.Callers)
 	errs := make([]error, j.Callers)
 	call := func(i int) {
-		out[i], errs[i] = coalesce.Fill(ctx, c, j.Key, time.Minute, func(ctx context.Context) (answer, error) {
+		out[i], errs[i] = run(ctx, c, j.Key, func(ctx context.Context) (answer, error) {
 			return compute(ctx, c, j)
 		}, coalesce.Lease(j.Lease))
 	}
@@ -199,10 +199,18 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// run is Do, whose result stays for a minute.
+func run[T any](ctx context.Context, d command.Doer, name string, fn func(ctx context.Context) (T, error), opts ...coalesce.Option) (T, error) {
+	return coalesce.Do(ctx, d, name, fn, append(opts, coalesce.Keep(time.Minute))...)
+}
+
+// valueKey returns where the result of a Do is.
+func valueKey(name string) string { return "{redisx:coalesce:" + name + "}:value" }
+
 // fills returns how many fills the server holds.
 func fills(t *testing.T, d command.Doer) int {
 	t.Helper()
-	keys, err := command.Do(context.Background(), d, command.As(command.Untyped("KEYS", "*:redisx:fill:*"), command.AsSlice(command.AsString)))
+	keys, err := command.Do(context.Background(), d, command.As(command.Untyped("KEYS", "*:fill"), command.AsSlice(command.AsString)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,30 +3,29 @@ package coalesce
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/codec"
+	"github.com/redisx/redisx/ds/internal/fill"
 )
 
 // Limits and defaults of the options.
 const (
 	// DefaultLease is how long a fill outlives the last word of its process.
-	DefaultLease = 5 * time.Second
+	DefaultLease = fill.DefaultLease
 	// MinLease is the shortest lease that Lease takes.
-	MinLease = 50 * time.Millisecond
+	MinLease = fill.MinLease
 	// DefaultKeep is how long the result of Do stays readable.
 	DefaultKeep = time.Second
 )
 
-// Option tunes Fill, Invalidate, Do and Forget.
+// Option tunes Do and Forget.
 type Option func(*options)
 
 type options struct {
 	lease     time.Duration
 	keep      time.Duration
-	jitter    float64
 	codec     Codec
 	group     *Group
 	namespace string
@@ -38,14 +37,9 @@ type options struct {
 // DefaultLease; less than MinLease is an error.
 func Lease(d time.Duration) Option { return func(o *options) { o.lease = d } }
 
-// Jitter makes each value live between (1 − share) and 1 times its ttl, so that
-// values stored together do not expire together. At least 0, the default, and
-// below 1.
-func Jitter(share float64) Option { return func(o *options) { o.jitter = share } }
-
 // Keep sets how long the result of Do stays readable for those who waited in
 // other processes; who calls within that time gets it, too. The default is
-// DefaultKeep; less than 1 ms is an error. It says nothing to Fill.
+// DefaultKeep; less than 1 ms is an error.
 func Keep(d time.Duration) Option { return func(o *options) { o.keep = d } }
 
 // WithCodec sets how values become text. The default is encoding/json. All who
@@ -60,7 +54,7 @@ func WithCodec(c Codec) Option { return func(o *options) { o.codec = c } }
 func In(g *Group) Option { return func(o *options) { o.group = g } }
 
 // Namespace sets the first part of the key's name for Do and Forget. The default
-// is "redisx". It says nothing to Fill.
+// is "redisx".
 func Namespace(name string) Option { return func(o *options) { o.namespace = name } }
 
 // Codec turns values into text and back: Encode(v) and Decode(data, &v).
@@ -77,17 +71,10 @@ func (o *options) set(opts []Option) error {
 		return &OptionError{"lease", fmt.Sprintf("is %v, want at least %v", o.lease, MinLease)}
 	case o.keep < time.Millisecond:
 		return &OptionError{"keep", fmt.Sprintf("is %v, want at least 1ms", o.keep)}
-	case !(o.jitter >= 0 && o.jitter < 1):
-		return &OptionError{"jitter", fmt.Sprintf("is %v, want at least 0 and below 1", o.jitter)}
 	case o.codec == nil:
 		return &OptionError{"codec", "is nil"}
 	}
 	return nil
-}
-
-// life returns for how long one value is stored.
-func (o *options) life(ttl time.Duration) time.Duration {
-	return max(ttl-time.Duration(rand.Float64()*o.jitter*float64(ttl)), time.Millisecond)
 }
 
 type attached struct{}

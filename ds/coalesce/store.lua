@@ -1,5 +1,5 @@
 -- store: keep the value and end the fill, if it is still ours.
--- KEYS[1] the value   KEYS[2] {p}fill
+-- KEYS[1] {p}value   KEYS[2] {p}fill
 -- ARGV[1] token       ARGV[2] value   ARGV[3] life of the value, ms
 -- returns {1} for stored or {2, value} that somebody set meanwhile or {0} for not ours
 if redis.call('HGET', KEYS[2], 'token') ~= ARGV[1] then

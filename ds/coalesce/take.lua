@@ -1,5 +1,5 @@
 -- take: read the value, or take the fill of it, or say who has it.
--- KEYS[1] the value   KEYS[2] {p}fill
+-- KEYS[1] {p}value   KEYS[2] {p}fill
 -- ARGV[1] token       ARGV[2] lease, ms
 -- returns {2, value} or {1} for taken or {0, holder's token, ms left}
 local value = redis.call('GET', KEYS[1])

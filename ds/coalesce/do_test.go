@@ -15,78 +15,8 @@ import (
 )
 
 type user struct {
-	Name string   `json:"name"`
-	Tags []string `json:"tags"`
-}
-
-func TestAMissIsComputedStoredAsPlainJSONAndThenRead(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 2)
-	var runs atomic.Int32
-	load := func(context.Context) (user, error) {
-		runs.Add(1)
-		return user{"ada", []string{"a", "b"}}, nil
-	}
-	for i := range 4 {
-		u, err := coalesce.Fill(t.Context(), cs[i%2], "user:1", time.Minute, load)
-		if err != nil || u.Name != "ada" || len(u.Tags) != 2 {
-			t.Fatalf("call %d: %+v, %v", i, u, err)
-		}
-	}
-	if n := runs.Load(); n != 1 {
-		t.Errorf("computed %d times", n)
-	}
-	if got := text(t, cs[0], "GET", "user:1"); got != `{"name":"ada","tags":["a","b"]}` {
-		t.Errorf("GET user:1 = %s", got)
-	}
-	if ms := number(t, cs[0], "PTTL", "user:1"); ms <= 59_000 || ms > 60_000 {
-		t.Errorf("PTTL = %d", ms)
-	}
-	if n := number(t, cs[0], "DBSIZE"); n != 1 {
-		t.Errorf("%d keys, want the value only", n)
-	}
-}
-
-func TestTheServerEndsTheValueAfterItsTTL(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 1)
-	var runs atomic.Int32
-	call := func() int32 {
-		v, err := coalesce.Fill(t.Context(), cs[0], "k", 200*time.Millisecond, func(context.Context) (int32, error) { return runs.Add(1), nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	began := time.Now()
-	if call() != 1 || call() != 1 {
-		t.Fatal("computed twice")
-	}
-	eventually(t, "the value expires", func() bool { return call() == 2 })
-	if d := time.Since(began); d < 200*time.Millisecond || d > 400*time.Millisecond {
-		t.Errorf("computed again after %v", d)
-	}
-}
-
-func TestJitterShortensOnly(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 1)
-	seen := map[int]bool{}
-	for i := range 200 {
-		key := fmt.Sprint("k", i)
-		_, err := coalesce.Fill(t.Context(), cs[0], key, 100*time.Second, func(context.Context) (int, error) { return i, nil }, coalesce.Jitter(0.5))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := number(t, cs[0], "PTTL", key) / 1000
-		if s < 49 || s > 100 {
-			t.Fatalf("lives %d s, want 50 to 100", s)
-		}
-		seen[s/10] = true
-	}
-	if len(seen) < 5 {
-		t.Errorf("200 lives fall into %d tenths of 5", len(seen))
-	}
+	Name string
+	Tags []string
 }
 
 func TestNullAndZeroAreValues(t *testing.T) {
@@ -94,7 +24,7 @@ func TestNullAndZeroAreValues(t *testing.T) {
 	_, cs := setup(t, 1)
 	runs := 0
 	for range 2 {
-		p, err := coalesce.Fill(t.Context(), cs[0], "p", time.Minute, func(context.Context) (*user, error) { runs++; return nil, nil })
+		p, err := run(t.Context(), cs[0], "p", func(context.Context) (*user, error) { runs++; return nil, nil })
 		if p != nil || err != nil {
 			t.Errorf("%v, %v", p, err)
 		}
@@ -110,7 +40,7 @@ func TestEachCallerHasAValueOfItsOwn(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			u, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(ctx context.Context) (user, error) {
+			u, err := run(t.Context(), cs[0], "k", func(ctx context.Context) (user, error) {
 				return user{"ada", []string{"a"}}, sleep(ctx, 20*time.Millisecond)
 			})
 			if err != nil || u.Tags[0] != "a" {
@@ -203,7 +133,7 @@ func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
 	for _, c := range cs {
 		for range 10 {
 			wg.Go(func() {
-				_, err := coalesce.Fill(t.Context(), c, "k", time.Minute, func(ctx context.Context) (int, error) {
+				_, err := run(t.Context(), c, "k", func(ctx context.Context) (int, error) {
 					runs.Add(1)
 					if n := at.Add(1); n > most.Load() {
 						most.Store(n)
@@ -225,7 +155,7 @@ func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
 		t.Errorf("%d keys are left", n)
 	}
 	began := time.Now()
-	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) { return 5, nil })
+	v, err := run(t.Context(), cs[0], "k", func(context.Context) (int, error) { return 5, nil })
 	if v != 5 || err != nil || time.Since(began) > time.Second {
 		t.Errorf("the next call got %d, %v after %v", v, err, time.Since(began))
 	}
@@ -234,7 +164,7 @@ func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
 func TestAPanicReleasesTheFill(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 2)
-	_, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) { return explode() })
+	_, err := run(t.Context(), cs[0], "k", func(context.Context) (int, error) { return explode() })
 	var p *coalesce.PanicError
 	if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "coalesce_test.explode") {
 		t.Fatalf("got %v", err)
@@ -242,34 +172,16 @@ func TestAPanicReleasesTheFill(t *testing.T) {
 	if n := fills(t, cs[1]); n != 0 {
 		t.Errorf("%d fills are left", n)
 	}
-	v, err := coalesce.Fill(t.Context(), cs[1], "k", time.Minute, func(context.Context) (int, error) { return 5, nil })
+	v, err := run(t.Context(), cs[1], "k", func(context.Context) (int, error) { return 5, nil })
 	if v != 5 || err != nil {
 		t.Errorf("the next call got %d, %v", v, err)
-	}
-}
-
-func TestAValueSetByAnotherProgramMeanwhileWins(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 2)
-	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) {
-		text(t, cs[1], "SET", "k", "77")
-		return 5, nil
-	})
-	if v != 77 || err != nil {
-		t.Errorf("got %d, %v", v, err)
-	}
-	if got := text(t, cs[0], "GET", "k"); got != "77" {
-		t.Errorf("GET k = %s", got)
-	}
-	if n := fills(t, cs[0]); n != 0 {
-		t.Errorf("%d fills are left", n)
 	}
 }
 
 func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 1)
-	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(context.Context) (int, error) {
+	v, err := run(t.Context(), cs[0], "k", func(context.Context) (int, error) {
 		text(t, cs[0], "CONFIG", "SET", "maxmemory", "1")
 		return 5, nil
 	})
@@ -280,7 +192,7 @@ func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
 	if n := number(t, cs[0], "DBSIZE"); n != 0 {
 		t.Errorf("%d keys are left: the release must work on a full server", n)
 	}
-	if err := coalesce.Invalidate(t.Context(), cs[0], "k"); err != nil {
+	if err := coalesce.Forget(t.Context(), cs[0], "k"); err != nil {
 		t.Errorf("invalidate on a full server: %v", err)
 	}
 }
@@ -288,14 +200,14 @@ func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
 func TestAnErrorOfAComputeInsideAComputeStaysItsOwn(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 1)
-	v, err := coalesce.Fill(t.Context(), cs[0], "outer", time.Minute, func(ctx context.Context) (int, error) {
-		return coalesce.Fill(ctx, cs[0], "inner", time.Minute, func(context.Context) (int, error) {
+	v, err := run(t.Context(), cs[0], "outer", func(ctx context.Context) (int, error) {
+		return run(ctx, cs[0], "inner", func(context.Context) (int, error) {
 			text(t, cs[0], "CONFIG", "SET", "maxmemory", "1")
 			return 5, nil
 		})
 	})
 	var e *coalesce.StoreError
-	if v != 0 || !errors.As(err, &e) || e.Key != "inner" {
+	if v != 0 || !errors.As(err, &e) || e.Key != valueKey("inner") {
 		t.Errorf("got %d, %v; want the error of inner, as the compute returned it", v, err)
 	}
 }
@@ -304,19 +216,13 @@ func TestWrongArgumentsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		option string
-		ttl    time.Duration
 		opt    coalesce.Option
 	}{
-		{"ttl", 0, coalesce.Jitter(0)},
-		{"ttl", -time.Second, coalesce.Jitter(0)},
-		{"ttl", time.Microsecond, coalesce.Jitter(0)},
-		{"lease", time.Second, coalesce.Lease(time.Millisecond)},
-		{"jitter", time.Second, coalesce.Jitter(1)},
-		{"jitter", time.Second, coalesce.Jitter(-0.1)},
-		{"keep", time.Second, coalesce.Keep(0)},
-		{"codec", time.Second, coalesce.WithCodec(nil)},
+		{"lease", coalesce.Lease(time.Millisecond)},
+		{"keep", coalesce.Keep(0)},
+		{"codec", coalesce.WithCodec(nil)},
 	} {
-		_, err := coalesce.Fill(t.Context(), nil, "k", tt.ttl, func(context.Context) (int, error) { return 0, nil }, tt.opt)
+		_, err := coalesce.Do(t.Context(), nil, "k", func(context.Context) (int, error) { return 0, nil }, tt.opt)
 		var e *coalesce.OptionError
 		if !errors.As(err, &e) || e.Option != tt.option || e.Explain() == "" {
 			t.Errorf("%s: got %v", tt.option, err)
@@ -327,43 +233,22 @@ func TestWrongArgumentsAreRefusedBeforeAnythingIsSent(t *testing.T) {
 func TestWhatIsNoValueOfTheTypeIsAnErrorAndStays(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 1)
-	text(t, cs[0], "SET", "k", "not json")
-	number(t, cs[0], "SADD", "set", "x")
+	text(t, cs[0], "SET", valueKey("k"), "not json")
+	number(t, cs[0], "SADD", valueKey("set"), "x")
 	compute := func(context.Context) (user, error) { t.Error("computed over a foreign value"); return user{}, nil }
 	var e *coalesce.CodecError
-	if _, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, compute); !errors.As(err, &e) || e.Op != "decode" || e.Key != "k" {
+	if _, err := run(t.Context(), cs[0], "k", compute); !errors.As(err, &e) || e.Op != "decode" || e.Key != valueKey("k") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := coalesce.Fill(t.Context(), cs[0], "set", time.Minute, compute); !command.IsCode(err, "WRONGTYPE") {
+	if _, err := run(t.Context(), cs[0], "set", compute); !command.IsCode(err, "WRONGTYPE") {
 		t.Errorf("got %v", err)
 	}
-	_, err := coalesce.Fill(t.Context(), cs[0], "chan", time.Minute, func(context.Context) (chan int, error) { return nil, nil })
+	_, err := run(t.Context(), cs[0], "chan", func(context.Context) (chan int, error) { return nil, nil })
 	if !errors.As(err, &e) || e.Op != "encode" {
 		t.Errorf("got %v", err)
 	}
 	if n := fills(t, cs[0]); n != 0 {
 		t.Errorf("%d fills are left", n)
-	}
-}
-
-// On a cluster node a script with keys of two slots is refused.
-func TestKeysOfAnyFormWorkOnACluster(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 1, "--cluster-enabled", "yes")
-	text(t, cs[0], "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-	eventually(t, "the cluster is up", func() bool { return strings.Contains(text(t, cs[0], "CLUSTER", "INFO"), "cluster_state:ok") })
-	for _, key := range []string{"", "user:1", "{user}:1", "a{u}b{v}", "{}", "a{}b", "a{}{b}", "}", "a}b", "a}{b}", "{", "{{a}}", "\x00\xff}"} {
-		v, err := coalesce.Fill(t.Context(), cs[0], key, time.Minute, func(context.Context) (string, error) { return "v" + key, nil })
-		if want := strings.ToValidUTF8("v"+key, "\ufffd"); v != want || err != nil {
-			t.Errorf("Fill(%q) = %q, %v", key, v, err)
-		}
-		if err := coalesce.Invalidate(t.Context(), cs[0], key); err != nil {
-			t.Errorf("Invalidate(%q): %v", key, err)
-		}
-	}
-	v, err := coalesce.Do(t.Context(), cs[0], "a}{b}", func(context.Context) (int, error) { return 1, nil })
-	if v != 1 || err != nil {
-		t.Errorf("Do: %d, %v", v, err)
 	}
 }
 
@@ -379,7 +264,7 @@ func TestADoerThatAttachesNothingStillSharesThroughTheServer(t *testing.T) {
 		var runs atomic.Int32
 		key := fmt.Sprint("k", len(opts))
 		for _, r := range callers(20, nil, func(ctx context.Context) (int, error) {
-			return coalesce.Fill(ctx, plain{cs[0]}, key, time.Minute, func(ctx context.Context) (int, error) {
+			return run(ctx, plain{cs[0]}, key, func(ctx context.Context) (int, error) {
 				runs.Add(1)
 				return 5, sleep(ctx, 50*time.Millisecond)
 			}, opts...)
@@ -391,7 +276,7 @@ func TestADoerThatAttachesNothingStillSharesThroughTheServer(t *testing.T) {
 		if n := runs.Load(); n != 1 {
 			t.Errorf("computed %d times", n)
 		}
-		_, err := coalesce.Fill(t.Context(), plain{cs[0]}, "panics", time.Minute, func(ctx context.Context) (int, error) { return explode() }, opts...)
+		_, err := run(t.Context(), plain{cs[0]}, "panics", func(ctx context.Context) (int, error) { return explode() }, opts...)
 		var p *coalesce.PanicError
 		if !errors.As(err, &p) {
 			t.Errorf("got %v", err)
@@ -407,7 +292,7 @@ func TestClosingTheClientEndsItsComputesAndGivesTheFillBack(t *testing.T) {
 	running := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, err := coalesce.Fill(context.Background(), c, "k", time.Minute, func(ctx context.Context) (int, error) {
+		_, err := run(context.Background(), c, "k", func(ctx context.Context) (int, error) {
 			close(running)
 			<-ctx.Done()
 			cause = context.Cause(ctx)

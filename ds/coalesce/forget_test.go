@@ -28,7 +28,7 @@ const (
 func TestAnInvalidatedComputeIsNeverReadable(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 3)
-	const rounds = 1000
+	const rounds = 200
 	overtaken := 0
 	for round := range rounds {
 		key := fmt.Sprint("k", round)
@@ -40,7 +40,7 @@ func TestAnInvalidatedComputeIsNeverReadable(t *testing.T) {
 		read, finish := make(chan struct{}, 16), make(chan struct{})
 		var runs atomic.Int32
 		call := func(c command.Doer) (int32, error) {
-			return coalesce.Fill(t.Context(), c, key, time.Minute, func(context.Context) (int32, error) {
+			return run(t.Context(), c, key, func(context.Context) (int32, error) {
 				v := source.Load()
 				if runs.Add(1) == 1 {
 					read <- struct{}{}
@@ -63,7 +63,7 @@ func TestAnInvalidatedComputeIsNeverReadable(t *testing.T) {
 			})
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Microsecond)
 		}
-		if err := coalesce.Invalidate(t.Context(), cs[round%3], key); err != nil {
+		if err := coalesce.Forget(t.Context(), cs[round%3], key); err != nil {
 			t.Fatal(err)
 		}
 		// Whoever looks from now on sees no old value.
@@ -79,12 +79,12 @@ func TestAnInvalidatedComputeIsNeverReadable(t *testing.T) {
 			close(finish)
 		}
 		for range 5 {
-			if got := text(t, cs[0], "GET", key); got == "1" {
+			if got := text(t, cs[0], "GET", valueKey(key)); got == "1" {
 				t.Errorf("round %d: the old value is readable", round)
 			}
 		}
 		wg.Wait()
-		if got := text(t, cs[0], "GET", key); got != "2" {
+		if got := text(t, cs[0], "GET", valueKey(key)); got != "2" {
 			t.Errorf("round %d: in the end the key holds %q", round, got)
 		}
 		for _, v := range before {
@@ -130,7 +130,7 @@ func TestACallerTakesNoResultThatIsOlderThanItsCall(t *testing.T) {
 	var source atomic.Int32
 	source.Store(oldValue)
 	call := func() (int32, error) {
-		return coalesce.Fill(t.Context(), h, "k", time.Minute, func(context.Context) (int32, error) { return source.Load(), nil })
+		return run(t.Context(), h, "k", func(context.Context) (int32, error) { return source.Load(), nil })
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -141,7 +141,7 @@ func TestACallerTakesNoResultThatIsOlderThanItsCall(t *testing.T) {
 	<-h.stored
 	source.Store(newValue)
 	// From another process: this one's Group does not hear of it.
-	if err := coalesce.Invalidate(t.Context(), cs[1], "k"); err != nil {
+	if err := coalesce.Forget(t.Context(), cs[1], "k"); err != nil {
 		t.Fatal(err)
 	}
 	wg.Go(func() {
@@ -159,13 +159,13 @@ func TestComputesThatAreAlwaysOvertakenEndInAnError(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 2)
 	runs := 0
-	_, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(ctx context.Context) (int, error) {
+	_, err := run(t.Context(), cs[0], "k", func(ctx context.Context) (int, error) {
 		runs++
-		return 1, coalesce.Invalidate(ctx, cs[1], "k")
+		return 1, coalesce.Forget(ctx, cs[1], "k")
 	})
-	var e *coalesce.InvalidatedError
-	if !errors.As(err, &e) || !errors.Is(err, coalesce.ErrInvalidated) || e.Tries != 8 || runs != 8 {
-		t.Errorf("got %v after %d computes, want an InvalidatedError after 8", err, runs)
+	var e *coalesce.ForgottenError
+	if !errors.As(err, &e) || !errors.Is(err, coalesce.ErrForgotten) || e.Tries != 8 || runs != 8 {
+		t.Errorf("got %v after %d computes, want an ForgottenError after 8", err, runs)
 	}
 	if n := number(t, cs[0], "DBSIZE"); n != 0 {
 		t.Errorf("%d keys are left", n)
@@ -179,11 +179,11 @@ func TestTheComputeHearsOfItsInvalidationAtTheNextRenewal(t *testing.T) {
 	var first atomic.Bool
 	var cause error
 	var heard time.Duration
-	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(ctx context.Context) (int, error) {
+	v, err := run(t.Context(), cs[0], "k", func(ctx context.Context) (int, error) {
 		if !first.CompareAndSwap(false, true) {
 			return newValue, nil
 		}
-		if err := coalesce.Invalidate(ctx, cs[1], "k"); err != nil {
+		if err := coalesce.Forget(ctx, cs[1], "k"); err != nil {
 			return 0, err
 		}
 		began := time.Now()
@@ -207,7 +207,7 @@ func TestAComputeThatCannotRenewIsNotStored(t *testing.T) {
 	const lease = 400 * time.Millisecond
 	var runs atomic.Int32
 	var cause error
-	v, err := coalesce.Fill(t.Context(), cs[0], "k", time.Minute, func(ctx context.Context) (int, error) {
+	v, err := run(t.Context(), cs[0], "k", func(ctx context.Context) (int, error) {
 		if runs.Add(1) > 1 {
 			return newValue, nil
 		}
@@ -229,7 +229,7 @@ func TestAComputeThatCannotRenewIsNotStored(t *testing.T) {
 	if !errors.As(cause, &lost) || lost.Reason != "expired" {
 		t.Errorf("the compute's context ended by %v", cause)
 	}
-	if got := text(t, cs[0], "GET", "k"); got != "2" {
+	if got := text(t, cs[0], "GET", valueKey("k")); got != "2" {
 		t.Errorf("the key holds %q", got)
 	}
 }
@@ -247,9 +247,9 @@ func TestCallsThatAreCancelledAtRandomReturnAtOnceAndLeaveNothing(t *testing.T) 
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(4000))*time.Microsecond)
 				deadline, _ := ctx.Deadline()
 				key := fmt.Sprint("k", rand.IntN(4))
-				_, err := coalesce.Fill(ctx, cs[w%2], key, 5*time.Millisecond, func(ctx context.Context) (int, error) {
+				_, err := coalesce.Do(ctx, cs[w%2], key, func(ctx context.Context) (int, error) {
 					return 1, sleep(ctx, time.Millisecond)
-				})
+				}, coalesce.Keep(5*time.Millisecond))
 				over := time.Since(deadline)
 				cancel()
 				switch {

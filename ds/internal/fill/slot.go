@@ -1,15 +1,21 @@
-package coalesce
+package fill
 
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // hashSlots is how many hash slots a cluster has.
 const hashSlots = 16384
 
-// fillKey returns where the fill of a value key is kept: "{tag}:redisx:fill:key".
-// It lies in the hash slot of key, which may have any form.
+// Key returns where the fill of a value is kept that has a key of the user's
+// choice.
+func Key(key string) string { return Beside(key, "fill") }
+
+// Beside returns the key of what is kept beside a value:
+// "{tag}:redisx:part:key". It lies in the hash slot of key, which may have any
+// form.
 //
 // A cluster hashes what stands between the first { and the next } if that is
 // not empty, and the whole key otherwise. So there are three cases:
@@ -19,9 +25,9 @@ const hashSlots = 16384
 //	a}b, x{}y, ""    no tag says all of that, because it  {9301}:redisx:fill:a}b
 //	                 would end at the }, or is empty: a number that falls into the same hash slot
 //
-// No two keys share a fill, because each fill ends with the whole key, and
-// before it no tag has a }.
-func fillKey(key string) string {
+// No two keys share one, because each ends with the whole key, and before it no
+// tag has a }.
+func Beside(key, part string) string {
 	tag, ok := hashTag(key)
 	switch {
 	case ok:
@@ -30,7 +36,7 @@ func fillKey(key string) string {
 	default:
 		tag = numberIn(slotOf(key))
 	}
-	return "{" + tag + "}:redisx:fill:" + key
+	return "{" + tag + "}:redisx:" + part + ":" + key
 }
 
 // hashTag returns the part of key that alone decides its hash slot, if there
@@ -52,10 +58,22 @@ func slotOf(key string) int {
 	return int(crc16(key)) % hashSlots
 }
 
+// numbers are those that numberIn has found.
+var numbers [hashSlots]atomic.Pointer[string]
+
 // numberIn returns the smallest number whose decimal text has that hash slot.
-// About one in 16384 has it, so the search takes some 100 µs; only keys with
-// stray braces come here, and only when they are not cached.
+// About one in 16384 has it, so the search takes some 100 µs, once for a slot;
+// only keys with stray braces come here.
 func numberIn(slot int) string {
+	if known := numbers[slot].Load(); known != nil {
+		return *known
+	}
+	found := search(slot)
+	numbers[slot].Store(&found)
+	return found
+}
+
+func search(slot int) string {
 	var buf [20]byte
 	for n := int64(0); ; n++ {
 		text := strconv.AppendInt(buf[:0], n, 10)

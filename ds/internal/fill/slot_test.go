@@ -1,4 +1,4 @@
-package coalesce
+package fill
 
 import (
 	"math/rand/v2"
@@ -32,9 +32,9 @@ func TestTheFillLiesInTheSlotOfItsKey(t *testing.T) {
 	}
 	seen := map[string]string{}
 	for _, key := range keys {
-		side := fillKey(key)
+		side := Key(key)
 		if got, want := slotOf(side), slotOf(key); got != want {
-			t.Errorf("fillKey(%q) = %q is in slot %d, the key in %d", key, side, got, want)
+			t.Errorf("Key(%q) = %q is in slot %d, the key in %d", key, side, got, want)
 		}
 		if other, ok := seen[side]; ok && other != key {
 			t.Errorf("%q and %q share the fill %q", key, other, side)
@@ -48,8 +48,8 @@ func FuzzTheFillLiesInTheSlotOfItsKey(f *testing.F) {
 		f.Add(key)
 	}
 	f.Fuzz(func(t *testing.T, key string) {
-		if got, want := slotOf(fillKey(key)), slotOf(key); got != want {
-			t.Errorf("fillKey(%q) = %q is in slot %d, the key in %d", key, fillKey(key), got, want)
+		if got, want := slotOf(Key(key)), slotOf(key); got != want {
+			t.Errorf("Key(%q) = %q is in slot %d, the key in %d", key, Key(key), got, want)
 		}
 	})
 }

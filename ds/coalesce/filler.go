@@ -12,70 +12,19 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
-//go:embed invalidate.lua
-var invalidateSource string
+//go:embed forget.lua
+var forgetSource string
 
-var invalidateScript = command.NewScript(invalidateSource)
+var forgetScript = command.NewScript(forgetSource)
 
-// Fill returns the value that is stored under key. If there is none, it runs
-// fn, stores the result for ttl and returns it: once for all processes that
-// ask meanwhile, each of which gets that one result.
-//
-// The value key is key itself and holds what the codec writes, by default plain
-// JSON: any client can read it. ttl is counted by the server from the moment of
-// storing, in whole milliseconds, at least one.
-//
-// fn runs in the Group that Option In describes: see Local for its context,
-// which also ends, with a *LostError, when the fill is lost; then what it
-// returns is thrown away, and Fill computes again, 8 times at most
-// (*InvalidatedError).
-// An error of fn goes, as it is, to those who wait in this process; nothing is
-// stored, and the next caller, or one of the processes that wait, computes.
-//
-// Other errors: the cause of ctx, *PanicError, *StoreError (with the value),
-// *CodecError, *OverloadError, *OptionError, and those of the client.
-func Fill[T any](ctx context.Context, d command.Doer, key string, ttl time.Duration, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
-	var zero T
-	f := &filler{d: d, ttl: ttl, key: key}
-	if err := f.set(opts); err != nil {
-		return zero, err
-	}
-	if ttl < time.Millisecond {
-		return zero, &OptionError{"ttl", fmt.Sprintf("is %v, want at least 1ms", ttl)}
-	}
-	return fill(ctx, f, fn)
-}
-
-// Invalidate drops the value of key and refuses the computes under way: what
-// any of them returns will never be stored, nor returned to a caller that came
-// after Invalidate had returned. Waiting callers get a value computed later.
-//
-// It may be repeated. Unless command.SafeToRetry clears an error, it may have
-// happened. Only options In and those with no meaning here are looked at.
-func Invalidate(ctx context.Context, d command.Doer, key string, opts ...Option) error {
-	f := &filler{d: d, key: key}
-	if err := f.set(opts); err != nil {
-		return err
-	}
-	return f.invalidate(ctx)
-}
-
-// filler is one call of Fill.
+// filler is one call of Do or Forget.
 type filler struct {
 	options
 	d    command.Doer
-	key  string        // of the value
-	side string        // of the fill; "" until it is needed
-	ttl  time.Duration // of the value
+	key  string // of the value
+	side string // of the fill
 
 	encode func(ctx context.Context) ([]byte, error) // the compute
-}
-
-func (f *filler) fillKey() string {
-	if f.side == "" {
-		f.side = fillKey(f.key)
-	}
-	return f.side
 }
 
 // outcome is what a flight ends with. It holds text, not a T: each caller
@@ -90,17 +39,17 @@ type outcome struct {
 	unstored *StoreError
 }
 
-// fill is the loop of one caller. A caller never takes a result that may be
+// do is the loop of one caller. A caller never takes a result that may be
 // older than the call:
 //
 //  1. A's store has run on the server; its answer is on the way.
-//  2. Somebody invalidates the key, and tells B.
+//  2. Somebody calls Forget, and tells B.
 //  3. B calls, and joins A's flight just before it ends.
 //
 // B sees that the flight's last word left for the server before B came, and
 // starts over. The first two steps in the other order are the server's to
 // refuse: the fill is not A's any more.
-func fill[T any](ctx context.Context, f *filler, fn func(ctx context.Context) (T, error)) (T, error) {
+func do[T any](ctx context.Context, f *filler, fn func(ctx context.Context) (T, error)) (T, error) {
 	var zero T
 	came := time.Now()
 	v, err := get[T](ctx, f)
@@ -201,18 +150,18 @@ func (f *filler) fly(ctx context.Context, g *Group) (outcome, error) {
 	return out, err
 }
 
-func (f *filler) invalidate(ctx context.Context) error {
+func (f *filler) forget(ctx context.Context) error {
 	g, err := f.groupOf(f.d)
 	if err != nil {
 		return err
 	}
-	_, err = command.RunScript(ctx, f.d, invalidateScript, command.AsInt, []string{f.key, f.fillKey()})
+	_, err = command.RunScript(ctx, f.d, forgetScript, command.AsInt, []string{f.key, f.side})
 	if g != nil {
 		// Also after an error, which does not tell that nothing happened.
 		g.Forget(f.key)
 	}
 	if err != nil {
-		return fmt.Errorf("coalesce: invalidate %s: %w", f.key, err)
+		return fmt.Errorf("coalesce: forget %s: %w", f.key, err)
 	}
 	return nil
 }

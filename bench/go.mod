@@ -9,6 +9,7 @@ require (
 	github.com/hibiken/asynq v0.26.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/redis/rueidis v1.0.79
+	github.com/redis/rueidisaside v1.0.55
 	github.com/redisx/redisx v0.0.0
 )
 
@@ -25,3 +26,7 @@ require (
 )
 
 replace github.com/redisx/redisx => ../
+
+// Its own module since v1.0.56; this is the last that came with rueidis, on the
+// rueidis above.
+replace github.com/redis/rueidisaside => github.com/redis/rueidis v1.0.55

@@ -27,6 +27,7 @@ type library struct {
 var jobs = []job{
 	{name: "lock", unit: "pairs", bases: []string{"rueidislock", "redsync"}, libraries: freeLocks()},
 	{name: "limiter", unit: "calls", bases: []string{"redis_rate"}, libraries: limiters},
+	{name: "cache", unit: "values", bases: []string{"rueidisaside", "rueidisaside, no memory"}, libraries: caches},
 	{name: "enqueue", unit: "jobs", bases: []string{"asynq"}, libraries: queues},
 }
 

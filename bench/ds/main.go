@@ -13,6 +13,7 @@
 //	contended  many callers and one name: who gets it, and after how long
 //	wait       many waiters for a value: how long after its SET they go on
 //	limiter    one decision of a rate limiter, all admitted
+//	cache      one value that is there, from memory or by one round trip
 //	enqueue    one job into a queue
 package main
 
@@ -54,9 +55,9 @@ func main() {
 	flag.IntVar(&o.reps, "reps", 5, "interleaved repetitions")
 	flag.DurationVar(&o.time, "time", time.Second, "length of one run")
 	flag.BoolVar(&o.pin, "pin", false, "clients and server on one core")
-	flag.StringVar(&o.callers, "callers", "1,8,64,512", "numbers of concurrent callers: lock, limiter, enqueue")
+	flag.StringVar(&o.callers, "callers", "1,8,64,512", "numbers of concurrent callers: lock, limiter, cache, enqueue")
 	flag.StringVar(&o.only, "only", "", "libraries to run, separated by |; default all")
-	flag.DurationVar(&o.patience, "patience", 30*time.Second, "how much longer than -time a run may take before it fails: lock, limiter, enqueue")
+	flag.DurationVar(&o.patience, "patience", 30*time.Second, "how much longer than -time a run may take before it fails: lock, limiter, cache, enqueue")
 	flag.IntVar(&o.contenders, "contenders", 16, "callers for one lock: contended")
 	flag.IntVar(&o.clients, "clients", 4, "clients that the contenders share: contended")
 	flag.DurationVar(&o.hold, "hold", time.Millisecond, "how long the lock is held: contended")
@@ -68,7 +69,7 @@ func main() {
 	}
 }
 
-var tables = []string{"lock", "contended", "wait", "limiter", "enqueue"}
+var tables = []string{"lock", "contended", "wait", "limiter", "cache", "enqueue"}
 
 func run(o options) error {
 	if o.pin && os.Getenv("REDISX_PINNED") == "" {

@@ -19,11 +19,15 @@ import (
 // perSecond is a rate that nobody reaches: a denied call has less to do.
 const perSecond = 10_000_000
 
-var errDenied = errors.New("the call was denied")
+var (
+	errDenied     = errors.New("the call was denied")
+	errOtherValue = errors.New("the cache has another value")
+)
 
 var limiters = []library{
 	{"redisx", openLimiter},
 	{"redis_rate", openRedisRate},
+	{"redisx, Stock", openStock},
 }
 
 func bucket(caller int) string { return fmt.Sprintf("bench:bucket:%03d", caller) }
@@ -42,6 +46,24 @@ func openLimiter(ctx context.Context, addr string) (func(int) func() error, func
 				err = errDenied
 			}
 			return err
+		}
+	}, func() { c.Close() }, nil
+}
+
+// openStock decides in the process, by chunks that it has taken ahead.
+func openStock(ctx context.Context, addr string) (func(int) func() error, func(), error) {
+	c, err := redisx.Connect(ctx, "redis://"+addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := limiter.New(c, "100000000/s")
+	return func(caller int) func() error {
+		s, err := l.Stock(bucket(caller), 1_000_000)
+		return func() error {
+			if err != nil {
+				return err
+			}
+			return s.Take(ctx, 1)
 		}
 	}, func() { c.Close() }, nil
 }

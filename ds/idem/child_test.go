@@ -22,7 +22,7 @@ import (
 // Children are this test binary, started with these set.
 const (
 	childEnv  = "REDISX_IDEM_CHILD" // URL of the server
-	childMode = "REDISX_IDEM_MODE"  // "callers" or "runner"
+	childMode = "REDISX_IDEM_MODE"  // see childMain
 	childTTL  = "REDISX_IDEM_TTL"
 )
 
@@ -61,6 +61,13 @@ func childMain() int {
 		childCallers(ctx, c, ttl)
 	case "runner":
 		childRunner(ctx, c, ttl)
+	case "steps":
+		childSteps(ctx, c, ttl)
+	case "doubles":
+		if err := childDoubles(ctx, c, ttl); err != nil {
+			fmt.Fprintln(os.Stderr, "doubles:", err)
+			return 1
+		}
 	}
 	return 0
 }
@@ -113,6 +120,23 @@ func childRunner(ctx context.Context, c *redisx.Client, ttl time.Duration) {
 		fmt.Println("context", ctx.Err() != nil, errors.Is(context.Cause(ctx), idem.ErrFenced))
 		return newReceipt(), nil
 	}, idem.TTL(ttl))
+	printOutcome(got, err)
+}
+
+// childSteps charges in a checkpoint, prints "charged", and waits for a line.
+func childSteps(ctx context.Context, c *redisx.Client, ttl time.Duration) {
+	got, err := idem.Run(ctx, c, childKey, func(ctx context.Context) (receipt, error) {
+		r, err := idem.Checkpoint(ctx, "charge", func(ctx context.Context) (receipt, error) {
+			_, err := text(ctx, c, "INCR", effects)
+			return newReceipt(), err
+		})
+		if err != nil {
+			return receipt{}, err
+		}
+		fmt.Println("charged", r.ID)
+		bufio.NewScanner(os.Stdin).Scan()
+		return r, nil
+	}, idem.TTL(ttl), idem.ResumeOnCrash())
 	printOutcome(got, err)
 }
 

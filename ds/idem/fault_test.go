@@ -20,11 +20,11 @@ import (
 
 func script(t testing.TB, name string) *command.Script {
 	t.Helper()
-	src, err := os.ReadFile(name + ".lua")
-	if err != nil {
-		t.Fatal(err)
+	s := idem.Scripts()[name]
+	if s == nil {
+		t.Fatalf("no script %q", name)
 	}
-	return command.NewScript(string(src))
+	return s
 }
 
 // faulty is a client that loses answers, or requests, of one script.
@@ -62,8 +62,8 @@ func (f *faulty) Do(ctx context.Context, r command.Request) (command.Reply, erro
 // load makes the server know all scripts, so that none takes the way of EVAL.
 func load(t testing.TB, d command.Doer) {
 	t.Helper()
-	for _, name := range []string{"begin", "renew", "finish", "abandon", "forget", "inspect"} {
-		raw(t, d, "SCRIPT LOAD", script(t, name).Source())
+	for _, s := range idem.Scripts() {
+		raw(t, d, "SCRIPT LOAD", s.Source())
 	}
 }
 
@@ -88,7 +88,7 @@ func TestLostClaimIsGivenBack(t *testing.T) {
 	if n := raw(t, f, "EXISTS", record); n != "0" {
 		t.Error("the lost claim holds the key")
 	}
-	if got, err := idem.Run(t.Context(), f, "k", counted(&ran, 1, nil), idem.NoWait()); got != 1 || err != nil {
+	if got, err := idem.Run(t.Context(), f, "k", counted(&ran, 1, nil), idem.Wait(0)); got != 1 || err != nil {
 		t.Errorf("the next caller: %v, %v", got, err)
 	}
 }
@@ -135,6 +135,32 @@ func TestLostFinishIsRepeated(t *testing.T) {
 				t.Errorf("finish was asked for %d times, want 4", n)
 			}
 		})
+	}
+}
+
+// TestAnErrorAfterTheLeaseWasLostLeavesDoubt: fn was cut off in the middle, so
+// its error does not say that nothing has happened.
+func TestAnErrorAfterTheLeaseWasLostLeavesDoubt(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(error) error{
+		"an error": func(err error) error { return err },
+		"a panic":  func(err error) error { panic(err) },
+	} {
+		f := newFaulty(t, "renew", 1<<40, true)
+		func() {
+			defer func() { _ = recover() }()
+			_, err := idem.Run(t.Context(), f, "k", func(ctx context.Context) (int, error) {
+				<-ctx.Done()
+				return 0, end(context.Cause(ctx))
+			}, idem.TTL(200*time.Millisecond))
+			if !errors.Is(err, idem.ErrFenced) {
+				t.Errorf("%s: Run: %v, want fn's error", name, err)
+			}
+		}()
+		_, err := idem.Run(t.Context(), f, "k", func(context.Context) (int, error) { t.Errorf("%s: ran again", name); return 0, nil })
+		if !errors.Is(err, idem.ErrIndeterminate) {
+			t.Errorf("%s: a later caller: %v, want ErrIndeterminate", name, err)
+		}
 	}
 }
 
@@ -282,7 +308,7 @@ func TestLeaseLastsAsLongAsFn(t *testing.T) {
 	run := startRun(t, c, idem.TTL(500*time.Millisecond))
 	run.cancel()
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
-		_, err := idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, idem.NoWait(), idem.OnCrash(idem.Rerun))
+		_, err := idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, idem.Wait(0), idem.RerunOnCrash())
 		if !errors.Is(err, idem.ErrInProgress) {
 			t.Fatalf("while fn runs: %v, want ErrInProgress", err)
 		}
@@ -307,12 +333,16 @@ func TestCancelledBeforeItBegan(t *testing.T) {
 
 // TestRandomCancels is scenario XX2 for Run: nothing is left that would count
 // as begun, and nobody returns late.
-func TestRandomCancels(t *testing.T) {
-	t.Parallel()
-	c, _ := setup(t)
+func TestRandomCancels(t *testing.T) { everywhere(t, testRandomCancels) }
+
+func testRandomCancels(t *testing.T, f servers.Flavor) {
+	c, _ := setup(t, servers.Options{Flavor: f})
 	var wg sync.WaitGroup
 	var slowest atomic.Int64
-	const workers, each = 16, 200
+	workers, each := 16, 200
+	if os.Getenv("REDISX_LONG") != "" {
+		each = 100_000 / workers
+	}
 	for w := range workers {
 		wg.Go(func() {
 			for i := range each {
@@ -356,9 +386,9 @@ func TestLostRecordFencesTheRun(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Fatal("the context did not end in 5 s")
 	}
-	var f *idem.FencedError
+	var f *idem.Error
 	if !errors.As(context.Cause(run.ctx), &f) || f.Reason != "gone" {
-		t.Errorf("the cause is %v, want a *FencedError: gone", context.Cause(run.ctx))
+		t.Errorf("the cause is %v, want ErrFenced: gone", context.Cause(run.ctx))
 	}
 	run.finish <- nil
 	run.wg.Wait()
@@ -372,9 +402,10 @@ func TestLostRecordFencesTheRun(t *testing.T) {
 
 // TestFullServer: a run that has begun can end on a server without memory, and
 // outcomes can be read.
-func TestFullServer(t *testing.T) {
-	t.Parallel()
-	c, _ := setup(t, servers.Options{Args: []string{"--maxmemory-policy", "noeviction"}})
+func TestFullServer(t *testing.T) { everywhere(t, testFullServer) }
+
+func testFullServer(t *testing.T, f servers.Flavor) {
+	c, _ := setup(t, servers.Options{Flavor: f, Args: []string{"--maxmemory-policy", "noeviction"}})
 	load(t, c)
 	run := startRun(t, c, idem.TTL(500*time.Millisecond))
 	raw(t, c, "CONFIG", "SET", "maxmemory", "1")
@@ -540,17 +571,23 @@ func TestCheckSeesAFinishWithoutFence(t *testing.T) {
 func TestLateStepsAreFenced(t *testing.T) {
 	t.Parallel()
 	a, b, step := takeOver(t)
-	if got := step(script(t, "renew"), command.Str(a), command.Int(90_000), command.Int(60_000)); got[0] != "0" {
+	if got := step(script(t, "renew"), command.Str(a), command.Int(90_000), command.Int(60_000)); got[1] != "not owner" {
 		t.Errorf("renewal by the replaced runner: %q, want it refused", got)
 	}
-	if got := step(script(t, "abandon"), command.Str("A")); got[0] != "0" {
+	if got := step(script(t, "abandon"), command.Str("A"), command.Int(60_000), command.Str("0")); got[0] != "0" {
 		t.Errorf("abandon by the replaced runner: %q, want it refused", got)
+	}
+	if got := step(script(t, "checkpoint"), command.Str(a), command.Str("step"), command.Str("of A")); got[0] != "0" {
+		t.Errorf("checkpoint by the replaced runner: %q, want it refused", got)
+	}
+	if got := step(script(t, "commit"), command.Str(a), command.Str("done"), command.Str("of A"), command.Int(60_000), command.Str("2"), command.Str("INCR"), command.Str("effect")); got[0] != "0" {
+		t.Errorf("commit by the replaced runner: %q, want it refused", got)
 	}
 	info := step(script(t, "inspect"))
 	if info[0] != "running" || info[1] != b || info[2] != "B" || len(info[4]) != 5 || info[4] > "60000" {
 		t.Errorf("the record is %q, want B running with its own lease", info)
 	}
-	if got := step(script(t, "abandon"), command.Str("B")); got[0] != "1" {
+	if got := step(script(t, "abandon"), command.Str("B"), command.Int(60_000), command.Str("0")); got[0] != "1" {
 		t.Errorf("abandon by the runner: %q", got)
 	}
 }

@@ -4,6 +4,7 @@
 -- ARGV[1] token   ARGV[2] state: done | final | unstored   ARGV[3] payload
 -- ARGV[4] retention, ms
 -- returns {1}, also when it was stored before; {0, state} if the run is not ours any more
+-- include outcome.lua
 local r = redis.call('HMGET', KEYS[1], 'state', 'token')
 if r[2] ~= ARGV[1] then
   return {0, r[1] or 'none'}
@@ -14,8 +15,7 @@ end
 if r[1] ~= 'running' then
   return {0, r[1]}
 end
-local t = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'result', ARGV[3], 'settled', string.format('%.0f', t[1] * 1000000 + t[2]))
-redis.call('HDEL', KEYS[1], 'ends')
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+drop(KEYS[1])
+redis.call('HSET', KEYS[1], 'result', ARGV[3])
+settle(KEYS[1], ARGV[2], ARGV[4])
 return {1}

@@ -28,6 +28,18 @@ func setup(t testing.TB, opts ...servers.Options) (*redisx.Client, *servers.Serv
 	return connect(t, s.URL()), s
 }
 
+// everywhere runs a test on the server that is at hand, and in the long ring on
+// every one that the tests require.
+func everywhere(t *testing.T, test func(t *testing.T, f servers.Flavor)) {
+	t.Helper()
+	if os.Getenv("REDISX_LONG") != "" {
+		serverstest.EachRequired(t, test)
+		return
+	}
+	t.Parallel()
+	test(t, "")
+}
+
 func connect(t testing.TB, url string) *redisx.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -27,19 +27,20 @@ type config struct {
 	namespace     string
 	ttl           time.Duration
 	retention     time.Duration
-	noWait        bool
-	crash         Crash
+	wait          time.Duration // how long to wait for another runner, if
+	bounded       bool          // there is a bound to it
+	crash         policy
 	fingerprint   string
 	maxResult     int
 	allowEviction bool
-	codec         Codec
+	codec         codec.Codec
 	err           error
 }
 
 func configure(opts []Option) (config, error) {
 	c := config{
 		ttl: defaultTTL, retention: defaultRetention, maxResult: defaultMaxResult,
-		crash: Fail, codec: codec.JSON{},
+		crash: failOnCrash, codec: codec.JSON{},
 	}
 	for _, o := range opts {
 		o(&c)
@@ -81,36 +82,40 @@ func Retention(d time.Duration) Option {
 // operations on one server apart. The default is "redisx".
 func Namespace(name string) Option { return func(c *config) { c.namespace = name } }
 
-// NoWait makes Run return *InProgressError where it would wait for another
-// runner.
-func NoWait() Option { return func(c *config) { c.noWait = true } }
-
-// Crash says what a caller does that finds a run whose runner has died.
-type Crash string
-
-// The policies.
-const (
-	// Fail returns *IndeterminateError, to this caller and to those after it.
-	// Right for effects outside of the server that must not happen twice. The
-	// default.
-	Fail Crash = "fail"
-	// Rerun runs it again. Right where a second run does no harm.
-	Rerun Crash = "rerun"
-)
-
-// OnCrash sets what this caller does when it finds that a runner has died, also
-// if others have been told before. The default is Fail.
-func OnCrash(p Crash) Option {
+// Wait bounds how long a caller waits for another runner's outcome before it
+// gets ErrInProgress. Wait(0) does not wait at all. The default is as long as
+// the caller's context lasts. It does not bound the caller's own run.
+func Wait(budget time.Duration) Option {
 	return func(c *config) {
-		if p != Fail && p != Rerun {
-			c.fail("unknown crash policy %q", string(p))
+		if budget < 0 {
+			c.fail("a wait of %v is negative", budget)
 		}
-		c.crash = p
+		c.wait, c.bounded = budget, true
 	}
 }
 
+// policy says what a caller does that finds a run whose runner has died.
+type policy string
+
+const (
+	failOnCrash   policy = "fail"
+	rerunOnCrash  policy = "rerun"
+	resumeOnCrash policy = "resume"
+)
+
+// RerunOnCrash makes this caller run fn, from the start, when it finds that a
+// runner has died, also if others have been told ErrIndeterminate before. Right
+// where a second run does no harm. No Checkpoint of an earlier run is used.
+func RerunOnCrash() Option { return func(c *config) { c.crash = rerunOnCrash } }
+
+// ResumeOnCrash makes this caller run fn when it finds that a runner has died,
+// also if others have been told ErrIndeterminate before. Each Checkpoint that an
+// earlier run has reached returns what it saved instead of running its step
+// again. Right where each step is a checkpoint, or may run twice.
+func ResumeOnCrash() Option { return func(c *config) { c.crash = resumeOnCrash } }
+
 // Fingerprint ties the key to the arguments of the operation: a call with
-// another fingerprint gets *MismatchError instead of a foreign result. It is
+// another fingerprint gets ErrKeyMismatch instead of a foreign result. It is
 // the SHA-256 of v's JSON with object keys in order, so the order of map keys
 // and struct fields does not matter, while 1 and 1.0 differ. What cannot be
 // marshalled makes Run fail. Calls without a fingerprint match any.
@@ -145,22 +150,33 @@ func canonicalSum(v any) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// Codec turns results into bytes and back: Encode(v) and Decode(data, &v).
-type Codec = codec.Codec
-
-// WithCodec replaces encoding/json as the form of results. All who use a key
-// must use the same.
-func WithCodec(codec Codec) Option {
+// Codec replaces json.Marshal and json.Unmarshal for results and for what
+// checkpoints save. All who use a key must use the same. decode must not keep
+// data.
+func Codec(encode func(v any) ([]byte, error), decode func(data []byte, v any) error) Option {
 	return func(c *config) {
-		if codec == nil {
+		if encode == nil || decode == nil {
 			c.fail("the codec is nil")
 		}
-		c.codec = codec
+		c.codec = functions{encode, decode}
 	}
 }
 
-// MaxResult sets how large an encoded result may be, in bytes. Of a larger one
-// only the fact is stored that it ran. The default is 1 MiB, the least 1.
+// functions are a codec.
+type functions struct {
+	encode func(v any) ([]byte, error)
+	decode func(data []byte, v any) error
+}
+
+// Encode calls encode.
+func (f functions) Encode(v any) ([]byte, error) { return f.encode(v) }
+
+// Decode calls decode.
+func (f functions) Decode(data []byte, v any) error { return f.decode(data, v) }
+
+// MaxResult sets how large an encoded result may be, in bytes, and how large all
+// that the checkpoints of a run save may be together. Of a larger result only
+// the fact is stored that it ran. The default is 1 MiB, the least 1.
 func MaxResult(n int) Option {
 	return func(c *config) {
 		if n < 1 {

@@ -10,13 +10,16 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/idem"
+	"github.com/redisx/redisx/internal/servers"
 )
 
 // TestManyProcessesRunOnce is scenario ID1: 500 callers of one key in 20
 // processes, fn takes 200 ms.
-func TestManyProcessesRunOnce(t *testing.T) {
+func TestManyProcessesRunOnce(t *testing.T) { everywhere(t, testManyProcessesRunOnce) }
+
+func testManyProcessesRunOnce(t *testing.T, f servers.Flavor) {
 	const processes = 20
-	c, s := setup(t)
+	c, s := setup(t, servers.Options{Flavor: f})
 	var children []*child
 	for range processes {
 		children = append(children, startChild(t, s.URL(), "callers", 2*time.Second))
@@ -48,13 +51,18 @@ func TestManyProcessesRunOnce(t *testing.T) {
 
 const crashTTL = time.Second
 
+// policies are what a caller may do after a crash.
+var policies = map[string]idem.Option{"fail": idem.TTL(crashTTL), "rerun": idem.RerunOnCrash()}
+
 // TestRunnerIsKilled is scenario ID2 for the policies Fail and Rerun. The
 // second caller waits already when the runner dies.
-func TestRunnerIsKilled(t *testing.T) {
-	for _, policy := range []idem.Crash{idem.Fail, idem.Rerun} {
-		t.Run(string(policy), func(t *testing.T) {
+func TestRunnerIsKilled(t *testing.T) { everywhere(t, testRunnerIsKilled) }
+
+func testRunnerIsKilled(t *testing.T, f servers.Flavor) {
+	for policy, option := range policies {
+		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			c, s := setup(t)
+			c, s := setup(t, servers.Options{Flavor: f})
 			runner := startChild(t, s.URL(), "runner", crashTTL)
 			runner.line("running")
 			ran := 0
@@ -66,13 +74,13 @@ func TestRunnerIsKilled(t *testing.T) {
 			got, err := idem.Run(t.Context(), c, childKey, func(context.Context) (receipt, error) {
 				ran++
 				return receipt{ID: "second"}, nil
-			}, idem.OnCrash(policy), idem.TTL(crashTTL))
+			}, option, idem.TTL(crashTTL))
 			late := time.Since(<-killed)
 			if late < 0 || late > crashTTL+time.Second {
 				t.Errorf("the waiter was answered %v after the kill, want within the TTL and a second", late)
 			}
 			t.Logf("%s: answered %v after kill -9, TTL %v", policy, late, crashTTL)
-			if policy == idem.Rerun {
+			if policy == "rerun" {
 				info, ierr := idem.Inspect(t.Context(), c, childKey)
 				if err != nil || got.ID != "second" || ran != 1 || ierr != nil || info.State != "done" || info.Runs != 2 {
 					t.Errorf("Run = %+v, %v, ran %d times, record %+v, %v", got, err, ran, info, ierr)
@@ -87,9 +95,9 @@ func TestRunnerIsKilled(t *testing.T) {
 // checkIndeterminate checks what must hold after a runner has died under Fail.
 func checkIndeterminate(t *testing.T, c command.Doer, err error, ran int) {
 	t.Helper()
-	var unknown *idem.IndeterminateError
+	var unknown *idem.Error
 	if !errors.As(err, &unknown) || !errors.Is(err, idem.ErrIndeterminate) || ran != 0 || unknown.Runner == "" || unknown.Token == 0 {
-		t.Fatalf("Run: %v, ran %d times, want an *IndeterminateError and no run", err, ran)
+		t.Fatalf("Run: %v, ran %d times, want ErrIndeterminate and no run", err, ran)
 	}
 	fn := func(context.Context) (receipt, error) { ran++; return receipt{ID: "later"}, nil }
 	for range 3 {
@@ -112,13 +120,46 @@ func checkIndeterminate(t *testing.T, c command.Doer, err error, ran int) {
 	}
 }
 
+// TestAResumedRunSkipsWhatWasDone is scenario ID2 for ResumeOnCrash: three
+// runners are killed behind the checkpoint, one after the other.
+func TestAResumedRunSkipsWhatWasDone(t *testing.T) { everywhere(t, testAResumedRunSkipsWhatWasDone) }
+
+func testAResumedRunSkipsWhatWasDone(t *testing.T, f servers.Flavor) {
+	c, s := setup(t, servers.Options{Flavor: f})
+	first := ""
+	for i := range 3 {
+		runner := startChild(t, s.URL(), "steps", 300*time.Millisecond)
+		if id := runner.line("charged"); i == 0 {
+			first = id
+		} else if id != first {
+			t.Errorf("run %d was charged as %s, the first as %s", i+1, id, first)
+		}
+		_ = runner.cmd.Process.Kill()
+	}
+	last := startChild(t, s.URL(), "steps", 300*time.Millisecond)
+	last.line("charged")
+	last.proceed()
+	var got receipt
+	if err := json.Unmarshal([]byte(last.line("result ")), &got); err != nil || got.ID != first {
+		t.Errorf("the last run has %+v, %v, want the charge %s", got, err, first)
+	}
+	if n := raw(t, c, "GET", effects); n != "1" {
+		t.Errorf("charged %s times, want once", n)
+	}
+	if i, err := idem.Inspect(t.Context(), c, childKey); err != nil || i.State != "done" || i.Runs != 4 || i.Crashes != 3 {
+		t.Errorf("Inspect = %+v, %v, want 4 runs, 3 of which died", i, err)
+	}
+}
+
 // TestZombieIsFenced stops a runner past its lease, lets another caller be told
 // (Fail) or run (Rerun), and wakes it.
-func TestZombieIsFenced(t *testing.T) {
-	for _, policy := range []idem.Crash{idem.Fail, idem.Rerun} {
-		t.Run(string(policy), func(t *testing.T) {
+func TestZombieIsFenced(t *testing.T) { everywhere(t, testZombieIsFenced) }
+
+func testZombieIsFenced(t *testing.T, f servers.Flavor) {
+	for policy, option := range policies {
+		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			c, s := setup(t)
+			c, s := setup(t, servers.Options{Flavor: f})
 			zombie := startChild(t, s.URL(), "runner", crashTTL)
 			zombie.line("running")
 			if err := zombie.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -126,8 +167,8 @@ func TestZombieIsFenced(t *testing.T) {
 			}
 			got, err := idem.Run(t.Context(), c, childKey, func(context.Context) (receipt, error) {
 				return receipt{ID: "second"}, nil
-			}, idem.OnCrash(policy))
-			if policy == idem.Fail && !errors.Is(err, idem.ErrIndeterminate) || policy == idem.Rerun && (err != nil || got.ID != "second") {
+			}, option)
+			if policy == "fail" && !errors.Is(err, idem.ErrIndeterminate) || policy == "rerun" && (err != nil || got.ID != "second") {
 				t.Fatalf("the second caller: %+v, %v", got, err)
 			}
 			before := raw(t, c, "HGET", "{redisx:idem:"+childKey+"}:record", "state")
@@ -148,7 +189,7 @@ func TestZombieIsFenced(t *testing.T) {
 				t.Error("ran again")
 				return receipt{}, nil
 			})
-			if policy == idem.Fail && !errors.Is(err, idem.ErrIndeterminate) || policy == idem.Rerun && (err != nil || got.ID != "second") {
+			if policy == "fail" && !errors.Is(err, idem.ErrIndeterminate) || policy == "rerun" && (err != nil || got.ID != "second") {
 				t.Errorf("a caller after the zombie: %+v, %v", got, err)
 			}
 		})

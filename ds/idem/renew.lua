@@ -1,14 +1,25 @@
 #!lua flags=allow-oom
--- renew: keep a run for another lease.
--- KEYS[1] {p}record
--- ARGV[1] token   ARGV[2] lease, ms   ARGV[3] retention, ms
--- returns {1}, or {0, state} if the run is not ours any more
-local r = redis.call('HMGET', KEYS[1], 'state', 'token')
-if r[1] ~= 'running' or r[2] ~= ARGV[1] then
-  return {0, r[1] or 'none'}
-end
+-- renew: keep runs for another lease each, where they are still the run. Never makes a key.
+-- KEYS[1..] of each row: {p}record
+-- ARGV[1..] of each row: token, lease in ms, retention in ms
+-- returns {run_id, answer of the first row, …}: 1, why it is not ours, or an error
+-- include server.lua
+local answers = {run_id()}
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', now + ARGV[2] * 1000))
-redis.call('PEXPIRE', KEYS[1], ARGV[2] + ARGV[3])
-return {1}
+for i = 1, #KEYS do
+  local token, lease, retention = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+  local answer = redis.pcall('HMGET', KEYS[i], 'state', 'token')
+  -- An error is the answer of this row alone.
+  if not answer.err then
+    if answer[1] == 'running' and answer[2] == token then
+      redis.call('HSET', KEYS[i], 'ends', string.format('%.0f', now + lease * 1000))
+      redis.call('PEXPIRE', KEYS[i], lease + retention)
+      answer = 1
+    else
+      answer = answer[1] and 'not owner' or 'gone'
+    end
+  end
+  answers[#answers + 1] = answer
+end
+return answers

@@ -93,13 +93,13 @@ func TestFinalErrorIsAnOutcome(t *testing.T) {
 	var ran atomic.Int64
 	declined := fmt.Errorf("card declined: %w", errPlain)
 	_, err := idem.Run(t.Context(), c, "k", counted(&ran, 0, fmt.Errorf("charge: %w", idem.Final(declined))))
-	if !errors.Is(err, errPlain) {
+	if !errors.Is(err, errPlain) || !errors.Is(err, idem.ErrFailed) {
 		t.Errorf("the runner got %v, want its own error", err)
 	}
 	_, err = idem.Run(t.Context(), c, "k", counted(&ran, 1, nil))
-	var stored *idem.StoredError
-	if !errors.As(err, &stored) || stored.Message != "charge: card declined: try me again" || stored.Runner == "" || stored.Since.IsZero() {
-		t.Errorf("a later caller got %v, want a *StoredError", err)
+	var stored *idem.Error
+	if !errors.As(err, &stored) || !errors.Is(err, idem.ErrFailed) || stored.Reason != "charge: card declined: try me again" || stored.Runner == "" || stored.Since.IsZero() {
+		t.Errorf("a later caller got %v, want ErrFailed with the text", err)
 	}
 	if ran.Load() != 1 {
 		t.Errorf("fn ran %d times, want once", ran.Load())
@@ -111,8 +111,8 @@ func TestFinalErrorIsAnOutcome(t *testing.T) {
 	if _, err := idem.Run(t.Context(), c, "long", counted(&ran, 0, idem.Final(errors.New(long)))); err == nil || len(err.Error()) < 100_000 {
 		t.Errorf("the runner's own error was cut: %d bytes", len(err.Error()))
 	}
-	if _, err := idem.Run(t.Context(), c, "long", counted(&ran, 0, nil)); !errors.As(err, &stored) || len(stored.Message) > 5000 {
-		t.Errorf("a long error is stored with %d bytes", len(stored.Message))
+	if _, err := idem.Run(t.Context(), c, "long", counted(&ran, 0, nil)); !errors.As(err, &stored) || len(stored.Reason) > 5000 {
+		t.Errorf("a long error is stored with %d bytes", len(stored.Reason))
 	}
 }
 
@@ -133,7 +133,7 @@ func TestPanicFreesTheKeyAndGoesOn(t *testing.T) {
 		idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
 	})
 	wg.Wait()
-	if got, err := idem.Run(t.Context(), c, "k", counted(&ran, 1, nil), idem.NoWait()); err != nil || got != 1 || ran.Load() != 1 {
+	if got, err := idem.Run(t.Context(), c, "k", counted(&ran, 1, nil), idem.Wait(0)); err != nil || got != 1 || ran.Load() != 1 {
 		t.Errorf("after a panic and a Goexit: %v, %v", got, err)
 	}
 }
@@ -144,11 +144,11 @@ func TestResultThatCannotBeStored(t *testing.T) {
 	var ran atomic.Int64
 	large := strings.Repeat("x", 2000)
 	got, err := idem.Run(t.Context(), c, "large", counted(&ran, large, nil), idem.MaxResult(1000))
-	if got != large || !errors.Is(err, idem.ErrResultTooLarge) || !errors.Is(err, idem.ErrNoResult) {
+	if got != large || !errors.Is(err, idem.ErrResultTooLarge) {
 		t.Errorf("the runner got %d bytes, %v, want its value with ErrResultTooLarge", len(got), err)
 	}
 	got, err = idem.Run(t.Context(), c, "large", counted(&ran, "again", nil))
-	var none *idem.ResultError
+	var none *idem.Error
 	if got != "" || !errors.As(err, &none) || none.Size != 2002 || none.Limit != 1000 || !errors.Is(err, idem.ErrResultTooLarge) {
 		t.Errorf("a later caller got %q, %v", got, err)
 	}
@@ -157,11 +157,11 @@ func TestResultThatCannotBeStored(t *testing.T) {
 	}
 
 	nan, err := idem.Run(t.Context(), c, "codec", counted(&ran, math.NaN(), nil))
-	if !math.IsNaN(nan) || !errors.Is(err, idem.ErrNoResult) || errors.Is(err, idem.ErrResultTooLarge) {
+	if !math.IsNaN(nan) || !errors.As(err, &none) || none.State != "unstored" || errors.Is(err, idem.ErrResultTooLarge) {
 		t.Errorf("the runner of a result that JSON cannot hold got %v, %v", nan, err)
 	}
-	if _, err = idem.Run(t.Context(), c, "codec", counted(&ran, 1.0, nil)); !errors.Is(err, idem.ErrNoResult) || errors.Is(err, idem.ErrResultTooLarge) {
-		t.Errorf("a later caller got %v, want ErrNoResult", err)
+	if _, err = idem.Run(t.Context(), c, "codec", counted(&ran, 1.0, nil)); !errors.As(err, &none) || none.State != "unstored" || none.Size != 0 || errors.Is(err, idem.ErrResultTooLarge) {
+		t.Errorf("a later caller got %v, want it unstored", err)
 	}
 	if ran.Load() != 3 {
 		t.Errorf("fn ran %d times, want once for each of three keys", ran.Load())
@@ -169,22 +169,19 @@ func TestResultThatCannotBeStored(t *testing.T) {
 }
 
 // plainBytes stores []byte as it is.
-type plainBytes struct{}
-
-func (plainBytes) Encode(v any) ([]byte, error) { return v.([]byte), nil }
-
-func (plainBytes) Decode(b []byte, v any) error {
-	*v.(*[]byte) = bytes.Clone(b)
-	return nil
-}
+var plainBytes = idem.Codec(
+	func(v any) ([]byte, error) { return v.([]byte), nil },
+	func(b []byte, v any) error {
+		*v.(*[]byte) = bytes.Clone(b)
+		return nil
+	})
 
 func TestCodec(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
 	var ran atomic.Int64
-	plain := idem.WithCodec(plainBytes{})
 	for range 2 {
-		if got, err := idem.Run(t.Context(), c, "k", counted(&ran, []byte{0, 255, '\n'}, nil), plain); err != nil || !reflect.DeepEqual(got, []byte{0, 255, '\n'}) {
+		if got, err := idem.Run(t.Context(), c, "k", counted(&ran, []byte{0, 255, '\n'}, nil), plainBytes); err != nil || !reflect.DeepEqual(got, []byte{0, 255, '\n'}) {
 			t.Errorf("Run = %v, %v", got, err)
 		}
 	}
@@ -197,9 +194,10 @@ func TestCodec(t *testing.T) {
 }
 
 // TestOtherFingerprint is scenario ID4.
-func TestOtherFingerprint(t *testing.T) {
-	t.Parallel()
-	c, _ := setup(t)
+func TestOtherFingerprint(t *testing.T) { everywhere(t, testOtherFingerprint) }
+
+func testOtherFingerprint(t *testing.T, f servers.Flavor) {
+	c, _ := setup(t, servers.Options{Flavor: f})
 	var ran atomic.Int64
 	type order struct {
 		Item string `json:"item"`
@@ -213,9 +211,9 @@ func TestOtherFingerprint(t *testing.T) {
 	}
 	for _, other := range []any{order{"a", 3}, order{"b", 2}, nil, "", []any{}, uint64(1 << 60), uint64(1<<60 + 1)} {
 		_, err := idem.Run(t.Context(), c, "k", fn, idem.Fingerprint(other))
-		var mm *idem.MismatchError
+		var mm *idem.Error
 		if !errors.Is(err, idem.ErrKeyMismatch) || !errors.As(err, &mm) || mm.Key != "k" || mm.Since.IsZero() {
-			t.Errorf("other arguments %v: %v, want a *MismatchError", other, err)
+			t.Errorf("other arguments %v: %v, want ErrKeyMismatch", other, err)
 		}
 	}
 	if got, err := idem.Run(t.Context(), c, "k", fn); err != nil || got != 5 {
@@ -303,10 +301,10 @@ func TestNoWait(t *testing.T) {
 	c, _ := setup(t)
 	run := startRun(t, c)
 	begun := time.Now()
-	_, err := idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, idem.NoWait())
-	var busy *idem.InProgressError
+	_, err := idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, idem.Wait(0))
+	var busy *idem.Error
 	if !errors.Is(err, idem.ErrInProgress) || !errors.As(err, &busy) || busy.Runner == "" || busy.Lease <= 0 || busy.Lease > 10*time.Second {
-		t.Errorf("Run: %v, want an *InProgressError", err)
+		t.Errorf("Run: %v, want ErrInProgress", err)
 	}
 	if took := time.Since(begun); took > time.Second {
 		t.Errorf("it took %v", took)
@@ -400,7 +398,7 @@ func TestForget(t *testing.T) {
 	if got, err := idem.Run(t.Context(), c, "k", counted(&ran, 1, nil)); got != 1 || err != nil {
 		t.Errorf("after Forget: %v, %v", got, err)
 	}
-	if info, err := idem.Inspect(t.Context(), c, "nothing"); err != nil || info != (idem.Info{State: "none"}) {
+	if info, err := idem.Inspect(t.Context(), c, "nothing"); err != nil || !reflect.DeepEqual(info, idem.Info{State: "none"}) {
 		t.Errorf("Inspect of nothing = %+v, %v", info, err)
 	}
 }
@@ -435,7 +433,7 @@ func TestBadOptionsAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]idem.Option{
 		"TTL": idem.TTL(time.Millisecond), "Retention": idem.Retention(0), "MaxResult": idem.MaxResult(0),
-		"OnCrash": idem.OnCrash("ignore"), "WithCodec": idem.WithCodec(nil), "Fingerprint": idem.Fingerprint(make(chan int)),
+		"Wait": idem.Wait(-1), "Codec": idem.Codec(nil, json.Unmarshal), "Fingerprint": idem.Fingerprint(make(chan int)),
 	} {
 		// A nil Doer: nothing may be sent.
 		if _, err := idem.Run(t.Context(), nil, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, o); err == nil {
@@ -445,9 +443,10 @@ func TestBadOptionsAreErrors(t *testing.T) {
 }
 
 // TestUnsafeServer is scenario XX1.
-func TestUnsafeServer(t *testing.T) {
-	t.Parallel()
-	c, _ := setup(t, servers.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+func TestUnsafeServer(t *testing.T) { everywhere(t, testUnsafeServer) }
+
+func testUnsafeServer(t *testing.T, f servers.Flavor) {
+	c, _ := setup(t, servers.Options{Flavor: f, Args: []string{"--maxmemory-policy", "allkeys-lru"}})
 	var ran atomic.Int64
 	_, err := idem.Run(t.Context(), c, "k", counted(&ran, 1, nil))
 	var unsafe *idem.UnsafeServerError
@@ -462,23 +461,36 @@ func TestUnsafeServer(t *testing.T) {
 // TestErrorsExplainThemselves: each error says what to do, and names the key.
 func TestErrorsExplainThemselves(t *testing.T) {
 	t.Parallel()
-	type explained interface {
-		error
-		Explain() string
-	}
-	for _, err := range []explained{
-		&idem.InProgressError{Key: "k1", Runner: "me", Err: errPlain}, &idem.MismatchError{Key: "k1"}, &idem.IndeterminateError{Key: "k1"},
-		&idem.FencedError{Key: "k1", Reason: "expired", Err: errPlain}, &idem.UnsettledError{Key: "k1", Result: errPlain, Err: errPlain},
-		&idem.ResultError{Key: "k1", Size: 3, Limit: 2}, &idem.ResultError{Key: "k1", Err: errPlain}, &idem.StoredError{Key: "k1", Message: "no"},
+	for _, err := range []*idem.Error{
+		{State: "running", Runner: "me", Err: errPlain},
+		{State: "running", Runner: "me"},
+		{State: "mismatch"},
+		{State: "lost"},
+		{State: "final", Reason: "no"},
+		{State: "fenced", Reason: "expired", Err: errPlain},
+		{State: "unsettled", Err: errPlain},
+		{State: "unstored", Size: 3, Limit: 2},
+		{State: "unstored", Err: errPlain},
+		{State: "newer"},
 	} {
-		if !strings.HasPrefix(err.Error(), "idem: ") || !strings.Contains(err.Error(), "k1") {
-			t.Errorf("%T says %q", err, err)
+		err.Key = "k1"
+		if !strings.HasPrefix(err.Error(), "idem: k1") {
+			t.Errorf("%s says %q", err.State, err)
 		}
 		if !strings.Contains(err.Explain(), "k1") || !strings.HasSuffix(err.Explain(), ".") {
-			t.Errorf("%T explains %q", err, err.Explain())
+			t.Errorf("%s explains %q", err.State, err.Explain())
 		}
-		if errors.Unwrap(err) != nil && !errors.Is(err, errPlain) {
-			t.Errorf("%T loses what it wraps", err)
+		if err.Err != nil && !errors.Is(err, errPlain) {
+			t.Errorf("%s loses what it wraps", err.State)
+		}
+		of := 0
+		for _, s := range []error{idem.ErrInProgress, idem.ErrKeyMismatch, idem.ErrIndeterminate, idem.ErrFailed, idem.ErrFenced, idem.ErrUnsettled, idem.ErrResultTooLarge} {
+			if errors.Is(err, s) {
+				of++
+			}
+		}
+		if want := 1; of != want && err.State != "newer" && (err.State != "unstored" || err.Size > 0) {
+			t.Errorf("%s is %d of the known errors, want %d", err.State, of, want)
 		}
 	}
 }

@@ -15,6 +15,9 @@ const (
 	// grace is how long a caller whose context has ended waits for it: enough
 	// for a server that answers, and short enough to leave in time.
 	grace = 10 * time.Millisecond
+	// patience is how long a caller waits for a claim to be given back whose
+	// answer was lost.
+	patience = 100 * time.Millisecond
 	// alone bounds it where nobody owns it (a Doer without Attach), so that the
 	// caller does it before it returns.
 	alone = time.Second

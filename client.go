@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/keyspace"
 	"github.com/redisx/redisx/internal/observe"
 	"github.com/redisx/redisx/internal/pool"
 	"github.com/redisx/redisx/internal/pubsub"
@@ -47,6 +48,7 @@ type Client struct {
 	hub    *tracking.Hub // of Watch
 	cache  *tracking.Hub // of Cached; the same, but with prefixes
 	pubsub *pubsub.Hub
+	events *keyspace.Hub // of WatchEvents
 
 	multiWorks atomic.Bool // a transaction has run
 
@@ -112,6 +114,7 @@ func ConnectConfig(ctx context.Context, cfg Config) (*Client, error) {
 	})
 	c.openTracking(node, conn, cfg.Cache)
 	c.pubsub = pubsub.New(node, conn)
+	c.events = keyspace.New(c, c.pubsub, cfg.DB)
 	c.Commands = Commands{d: c}
 	if err := node.Open(ctx); err != nil {
 		node.Close()
@@ -216,6 +219,18 @@ func (c *Client) Track(ctx context.Context, r command.Request) (command.Reply, c
 	return reply, watch, err
 }
 
+var errPushes = errors.New("redisx: the server pushes changes, or was not asked yet: use Watch")
+
+// WatchEvents tells of a change of key by keyspace events, where the server does
+// not push; it makes the Client a command.EventWatcher. It shares the connection
+// of Subscribe.
+func (c *Client) WatchEvents(ctx context.Context, key, classes string) (command.Watch, error) {
+	if !c.hub.NoPush() {
+		return nil, errPushes
+	}
+	return c.events.Watch(ctx, key, classes)
+}
+
 // Attach returns what is stored under key, making it on first use; it makes the
 // Client a command.Attacher. Close closes it.
 func (c *Client) Attach(key any, make func() io.Closer) (io.Closer, error) {
@@ -247,6 +262,6 @@ func (c *Client) Close() error {
 		errs = append(errs, attached[i].Close())
 	}
 	c.closeTracking()
-	errs = append(errs, c.pubsub.Close(), c.node.Close())
+	errs = append(errs, c.events.Close(), c.pubsub.Close(), c.node.Close())
 	return errors.Join(errs...)
 }

@@ -60,7 +60,8 @@ type Config struct {
 	// spaces. Default: no name.
 	ClientName string
 	// RESP2 keeps the client from asking for RESP3. Without RESP3 there are no
-	// push messages, so whatever waits for a change has to poll.
+	// push messages, so whatever waits for a change needs the server's keyspace
+	// events, or has to poll (package ds/smart).
 	RESP2 bool
 
 	// DialTimeout bounds the asking for credentials, the dial and the handshake

@@ -48,6 +48,22 @@ type Tracker interface {
 	Track(ctx context.Context, r Request) (Reply, Watch, error)
 }
 
+// EventWatcher is a Doer that can be told of changes by the server's keyspace
+// events. It is the rung below Watcher.
+//
+// WatchEvents is Watch for changes of the given classes, in the letters of the
+// setting notify-keyspace-events without K and E: "g$e". It fails where the
+// server does not publish all of them, where nobody may ask or subscribe, and
+// where Watch serves or is expected to serve again; it changes no setting. What
+// no event tells of, such as FLUSHALL and a life that has ended but was not
+// noticed, the caller has to look for.
+//
+// The subscription to a key lasts as long as any watch of it is not stopped: who
+// goes on watching takes the next watch before it stops the last one.
+type EventWatcher interface {
+	WatchEvents(ctx context.Context, key, classes string) (Watch, error)
+}
+
 // Watch is one interest in one key.
 type Watch interface {
 	// Changed is closed when the key may have changed since Watch returned.

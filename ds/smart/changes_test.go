@@ -13,8 +13,8 @@ import (
 )
 
 func TestChangesShowsTheFirstAndTheLastState(t *testing.T) {
-	eachServer(t, func(t *testing.T, s *servers.Server) {
-		c, setter := connect(t, s.URL()), connect(t, s.URL())
+	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
+		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
 		n := rounds(500, 20_000)
 		done := make(chan error, 1)
 		ready := make(chan struct{})
@@ -56,13 +56,13 @@ func TestChangesShowsTheFirstAndTheLastState(t *testing.T) {
 }
 
 func TestChangesGoesOnAfterALostConnection(t *testing.T) {
-	eachServer(t, func(t *testing.T, s *servers.Server) {
+	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
 		proxy, err := faultproxy.Start(s.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer proxy.Close()
-		c, setter := connect(t, "redis://"+proxy.Addr), connect(t, s.URL())
+		c, setter := connect(t, via.url(proxy.Addr)), connect(t, s.URL())
 		cmd(t, setter, "SET", "k", 0)
 		want := 0
 		for v, err := range smart.Changes(within(t, 20*time.Second), c, "k") {

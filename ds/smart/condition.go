@@ -26,7 +26,8 @@ type leaf struct {
 }
 
 // Key is met when met says so of the string at key; ok is false, and v "", when
-// there is none. A key that holds something else is a *WrongTypeError.
+// there is none. A key that holds something else ends the wait
+// with the server's WRONGTYPE.
 //
 // met is called on the goroutine of WaitFor, at least once for what WaitFor
 // returns, and as often as that goroutine wants; it may be slow, and where it
@@ -49,7 +50,8 @@ func Absent(key string) Condition {
 }
 
 // ListLen is met when the list at key has at least that many elements; an
-// absent list has none. A key that holds something else is a *WrongTypeError.
+// absent list has none. A key that holds something else ends the
+// wait with WRONGTYPE.
 //
 // It is for observing. To take elements, use BLPOP or a queue: of all who see
 // the list grow only one can have the element.
@@ -58,10 +60,10 @@ func ListLen(key string, atLeast int64) Condition {
 }
 
 // StreamAfter is met when an entry with an ID greater than id was added to the
-// stream at key, whether it is still there or not: Seen.Gap says if entries
+// stream at key, whether it is still there or not: Seen.Lost says if entries
 // after id are missing. id is as in XADD: "1692632086370-0", "1692632086370" or
-// "0". An absent stream is waited for. A key that holds something else is a
-// *WrongTypeError.
+// "0". An absent stream is waited for. A key that holds something else ends the
+// wait with WRONGTYPE.
 func StreamAfter(key, id string) Condition {
 	after, ok := parseID(id)
 	if !ok {
@@ -147,19 +149,6 @@ func (id streamID) String() string {
 	return strconv.FormatUint(id.ms, 10) + "-" + strconv.FormatUint(id.seq, 10)
 }
 
-// Gap says that entries are missing from a stream after the ID that was waited
-// from: trimmed or deleted before anybody could read them from there.
-type Gap struct {
-	After string `json:"after"`           // the ID that was waited from
-	First string `json:"first,omitempty"` // of the oldest entry that is left; "" when none is
-	// Lost is how many entries are missing by the server's count; -1 where that
-	// cannot be told, and perhaps none is.
-	Lost int64 `json:"lost"`
-}
-
-// unknownLoss is Gap.Lost where the count of a stream says nothing.
-const unknownLoss = -1
-
 // baseline is what was known of a stream when nothing was after the ID that is
 // waited from.
 type baseline struct {
@@ -167,29 +156,24 @@ type baseline struct {
 	added int64
 }
 
-// gap compares a stream that has gone beyond after with how it was then.
-func (s state) gap(after streamID, then baseline) *Gap {
+// unknownLoss is Seen.Lost where the counts of a stream say nothing.
+const unknownLoss = -1
+
+// lost returns how many entries after an ID are missing in a stream that has
+// gone beyond it, compared with how it was then.
+func (s state) lost(after streamID, then baseline) int64 {
 	empty := s.length == 0
 	removed := s.added - s.length
-	if removed <= 0 || !empty && !after.less(s.first) {
-		return nil
-	}
-	lost := int64(unknownLoss)
 	switch {
+	case removed <= 0 || !empty && !after.less(s.first):
+		return 0
 	case after == streamID{}:
-		lost = removed
+		return removed
 	case then.known && s.added >= then.added:
-		lost = s.added - then.added - s.length
+		return max(s.added-then.added-s.length, unknownLoss)
 	}
-	if lost == 0 {
-		return nil
-	}
-	g := &Gap{After: after.String(), Lost: max(lost, unknownLoss)}
-	if !empty {
-		g.First = s.first.String()
-	}
-	return g
+	return unknownLoss
 }
 
-// maxCount keeps the arithmetic of gap from overflowing on what a server sends.
+// maxCount keeps the arithmetic of lost from overflowing on what a server sends.
 const maxCount = math.MaxInt64 / 4

@@ -23,7 +23,9 @@
 // No wake is lost. The read that looks at a key is, in one step of the server,
 // the interest in its next change (CLIENT TRACKING), so there is no moment
 // between the two. After a lost connection, FLUSHALL, and an eviction from the
-// server's tracking table, all keys concerned are read again.
+// server's tracking table, all keys concerned are read again. Where the server
+// publishes changes instead, the read comes after it has confirmed the
+// subscription.
 //
 // A condition is met only by a read that began after the call. A caller who has
 // written a key sees its own write, or what came after.
@@ -46,8 +48,8 @@
 // nothing behind: who was the last to wait for a key ends what read it.
 //
 // Bounds: MaxWaiters conditions (100 000 by default), and 64 MiB of keys and
-// values for all waits of a client. Beyond them a wait fails with an
-// *OverloadedError at once; none is queued.
+// values for all waits of a client. Beyond them a wait fails with ErrOverloaded at
+// once; none is queued.
 //
 // # Non-guarantees
 //
@@ -64,10 +66,14 @@
 // All who wait for a key wake when it changes. For consumers of which one is to
 // get each element use ds/queue, BLPOP or XREADGROUP.
 //
-// A Gap of a stream is told as far as the server's counts tell it; where they
-// do not, the Gap says that entries may be missing. Of StreamAfter the server
-// sends the first and the last entry with each read (XINFO STREAM): with large
-// entries each change costs their size.
+// What is missing of a stream (Seen.Lost) is told as far as the server's counts
+// tell it. Of StreamAfter the server sends the first and the last entry with each
+// read (XINFO STREAM): with large entries each change costs their size.
+//
+// On the rung of events, what no command did to the key itself is seen with the
+// next look, 5 s later at most: FLUSHALL, FLUSHDB and SWAPDB, an overwriting by
+// another type where the server does not publish all classes, and what happens
+// after somebody has changed notify-keyspace-events.
 //
 // A network that breaks without a word delays what is told until the
 // connection's checks notice, 12 s at most. Waits cannot be listed on the
@@ -75,17 +81,29 @@
 //
 // # Rungs
 //
-//	push   the server tells of changes: RESP3 and a user who may run CLIENT
-//	       TRACKING. A change reaches a waiter in one round trip and a half.
-//	poll   otherwise, also while the connection for push cannot be had: each
-//	       key is read after 10 to 250 ms, growing by half each time, with jitter,
-//	       and beginning anew after a change. A change reaches a waiter after 250
-//	       ms and one round trip at the latest.
+// How a change is learnt of, from the quickest. A key is on the highest rung that
+// serves it, and the choice is made anew with each read.
 //
-// StatsOf tells how many keys are on which rung, and Polled in a *BudgetError.
-// A key moves up as soon as the server can push. There is no rung on keyspace
-// events (notify-keyspace-events): a server without push to us is polled even
-// where it is configured to publish them.
+//	push    the server tells who has read the key: RESP3, and a user who may run
+//	        CLIENT TRACKING. A change reaches a waiter in one round trip and a
+//	        half. It costs a read; a key that does not change costs nothing.
+//	events  the server publishes changes: for clients without push (RESP2, other
+//	        users, servers and proxies without tracking) that may subscribe, and
+//	        read the setting notify-keyspace-events with CONFIG GET. It must have
+//	        K, g, e and the class of the condition: $ for Key, l for ListLen, t for
+//	        StreamAfter, and all of them ("AK") for Exists and Absent. It is never
+//	        set here. As quick as push; besides the read a SUBSCRIBE for each key,
+//	        on the connection of the client's subscriptions, and one look every 2.5
+//	        to 5 s.
+//	poll    otherwise, also while the connection for push cannot be had: each
+//	        key is read after 10 to 250 ms, growing by half each time, with jitter,
+//	        and beginning anew after a change. A change reaches a waiter after 250
+//	        ms and one round trip at the latest.
+//
+// StatsOf tells how many keys are on which rung, and Rung in a *BudgetError. A
+// key moves up when the server can push after a reconnect, and within 5 s when it
+// begins to publish; where CONFIG GET or SUBSCRIBE was refused, within a minute.
+// It moves down within 5 s when the server ceases to publish.
 //
 // # States of a key that is waited for
 //
@@ -101,7 +119,8 @@
 // Lost connections, servers that are loading or busy, and failovers end no wait.
 // The reads are repeated, with the pauses of polling; a *BudgetError holds the
 // last failure. Answers about the key or the user (WRONGTYPE, NOPERM) end the
-// waits for that key.
+// waits for that key, and are found with errors.As as a redisx.ServerError.
+// Errors that have advice give it in a method Explain() string.
 //
 // # Time
 //

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -13,12 +14,9 @@ import (
 var (
 	// ErrBudget: the condition was not met in time. The error is a *BudgetError.
 	ErrBudget = errors.New("smart: out of budget")
-	// ErrOverloaded: a bound of the client is reached. The error is an
-	// *OverloadedError.
+	// ErrOverloaded: a bound of the client is reached, on conditions or on bytes,
+	// and this wait is refused or ended. The text has the numbers.
 	ErrOverloaded = errors.New("smart: overloaded")
-	// ErrWrongType: the key holds what the condition is not about. The error is a
-	// *WrongTypeError.
-	ErrWrongType = errors.New("smart: wrong type")
 )
 
 // BudgetError reports that a condition was not met within the budget. The
@@ -28,7 +26,7 @@ type BudgetError struct {
 	Waited time.Duration
 	Last   Result    // what was seen last
 	Since  time.Time // when the newest of that was first seen, by the local clock; zero when nothing was
-	Polled bool      // the server did not tell of changes of all keys: they were asked for
+	Rung   string    // how changes were learnt of, of that key of which it is slowest: "push", "events" or "poll"
 	Err    error     // why the last read failed, if it did; nil when the server answers
 }
 
@@ -69,8 +67,10 @@ func (e *BudgetError) Explain() string {
 	switch {
 	case e.Err != nil:
 		fmt.Fprintf(&b, " The last read failed (%v): see to the server or the network first.", e.Err)
-	case e.Polled:
-		b.WriteString(" The server does not tell this client of changes (RESP2, or a user without CLIENT TRACKING), so the key was asked for every 10 to 250 ms.")
+	case e.Rung == string(wait.Poll):
+		b.WriteString(" The server does not tell this client of changes (RESP2, or a user without CLIENT TRACKING, and no keyspace events of all that matters), so the key was asked for every 10 to 250 ms.")
+	case e.Rung == string(wait.Events):
+		b.WriteString(" The server publishes changes (keyspace events), and the key was asked for every 2.5 to 5 s besides. Look at who should bring it about; a longer budget only helps if that was under way.")
 	default:
 		b.WriteString(" The server told of every change. Look at who should bring it about; a longer budget only helps if that was under way.")
 	}
@@ -93,52 +93,48 @@ func (s Seen) explain() string {
 	return "exists, not as waited for"
 }
 
-// OverloadedError reports that a wait was refused, or ended, because the client
-// waits for too much.
-type OverloadedError struct {
-	Waiters  int // conditions that the client waits for
-	Max      int // MaxWaiters, 0 when Bytes is the reason
-	Bytes    int // what the values of the keys would take
-	MaxBytes int
+// overloaded reports that a wait was refused, or ended, because the client waits
+// for too much.
+type overloaded struct {
+	waiters  int // conditions that the client waits for
+	max      int // MaxWaiters, 0 when bytes is the reason
+	bytes    int // what the values of the keys would take
+	maxBytes int
 }
 
-// Error names the bound.
-func (e *OverloadedError) Error() string {
-	if e.Max > 0 {
-		return fmt.Sprintf("smart: %d conditions are waited for, of at most %d", e.Waiters, e.Max)
+func (e *overloaded) Error() string {
+	if e.max > 0 {
+		return fmt.Sprintf("smart: %d conditions are waited for, of at most %d", e.waiters, e.max)
 	}
-	return fmt.Sprintf("smart: the values of the keys that are waited for would take %d bytes, of at most %d", e.Bytes, e.MaxBytes)
+	return fmt.Sprintf("smart: the values of the keys that are waited for would take %d bytes, of at most %d", e.bytes, e.maxBytes)
 }
 
-// Unwrap returns ErrOverloaded.
-func (e *OverloadedError) Unwrap() error { return ErrOverloaded }
+func (e *overloaded) Unwrap() error { return ErrOverloaded }
 
 // Explain says what to do.
-func (e *OverloadedError) Explain() string {
-	if e.Max > 0 {
-		return fmt.Sprintf("This client waits for %d conditions already. Refuse work earlier, share waits, or raise MaxWaiters above %d.", e.Waiters, e.Max)
+func (e *overloaded) Explain() string {
+	if e.max > 0 {
+		return fmt.Sprintf("This client waits for %d conditions already. Refuse work earlier, share waits, or raise MaxWaiters above %d.", e.waiters, e.max)
 	}
-	return fmt.Sprintf("Keys are read whole. Wait for a small key beside the large value, or with Exists. All values together are bounded to %d bytes.", e.MaxBytes)
+	return fmt.Sprintf("Keys are read whole. Wait for a small key beside the large value, or with Exists. All values together are bounded to %d bytes.", e.maxBytes)
 }
 
-// WrongTypeError reports that a key holds what its condition is not about.
-type WrongTypeError struct {
-	Key  string
-	Want string // in words, such as "a list"
-	Err  error  // what the server said
+// wrongType reports that a key holds what its condition is not about.
+type wrongType struct {
+	key  string
+	want string // in words, such as "a list"
+	err  error  // what the server said
 }
 
-// Error names the key.
-func (e *WrongTypeError) Error() string {
-	return fmt.Sprintf("smart: %s does not hold %s", e.Key, e.Want)
+func (e *wrongType) Error() string {
+	return fmt.Sprintf("smart: %s does not hold %s: %v", e.key, e.want, e.err)
 }
 
-// Unwrap returns ErrWrongType and what the server said.
-func (e *WrongTypeError) Unwrap() []error { return []error{ErrWrongType, e.Err} }
+func (e *wrongType) Unwrap() error { return e.err }
 
 // Explain says what to do.
-func (e *WrongTypeError) Explain() string {
-	return fmt.Sprintf("%q holds something else than %s. Key is for strings, ListLen for lists, StreamAfter for streams; Exists and Absent are for all types. If two programs use the key, give one of them another.", e.Key, e.Want)
+func (e *wrongType) Explain() string {
+	return fmt.Sprintf("%q holds something else than %s. Key is for strings, ListLen for lists, StreamAfter for streams; Exists and Absent are for all types. If two programs use the key, give one of them another.", e.key, e.want)
 }
 
 // explained returns err as users get it.
@@ -148,7 +144,7 @@ func (s *source) explained(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &said) && said.Code() == "WRONGTYPE":
-		return &WrongTypeError{Key: s.id.key, Want: s.id.kind.wants(), Err: err}
+		return &wrongType{key: s.id.key, want: s.id.kind.wants(), err: err}
 	}
 	return fmt.Errorf("smart: %s: %w", s.id.key, err)
 }

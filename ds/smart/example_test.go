@@ -107,8 +107,8 @@ func ExampleStreamAfter() {
 	}
 	r, err := smart.WaitFor(ctx, client, smart.StreamAfter("ticks", "0"))
 	fmt.Println(r.LastID, err)
-	if r.Gap != nil {
-		fmt.Println(r.Gap.Lost, "missing, the oldest left is", r.Gap.First)
+	if r.Lost != 0 {
+		fmt.Println(r.Lost, "missing, the oldest left is", r.FirstID)
 	}
 	// Prints:
 	// 5-0 <nil>

@@ -103,7 +103,7 @@ func (h *hub) join(d command.Doer, leaves []*leaf, most int) (*waiter, error) {
 	}
 	if h.waiting+len(leaves) > most {
 		h.count.refused.Add(1)
-		return nil, &OverloadedError{Waiters: h.waiting, Max: most}
+		return nil, &overloaded{waiters: h.waiting, max: most}
 	}
 	h.waiting += len(leaves)
 	for i, l := range leaves {
@@ -183,7 +183,7 @@ func (p *part) see(r *reading) {
 	}
 	switch {
 	case p.met:
-		p.seen.Gap = r.state.gap(p.leaf.after, p.base)
+		p.seen.Lost = r.state.lost(p.leaf.after, p.base)
 	case !r.state.exists:
 		p.base = baseline{}
 	case r.state.last == p.leaf.after:

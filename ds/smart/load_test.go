@@ -18,8 +18,8 @@ import (
 
 // TestNoWakeIsLost is SB1: the setter writes at a random time around the call.
 func TestNoWakeIsLost(t *testing.T) {
-	eachServer(t, func(t *testing.T, s *servers.Server) {
-		c, setter := connect(t, s.URL()), connect(t, s.URL())
+	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
+		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
 		n := rounds(500, 10_000)
 		late := make([]time.Duration, 0, n)
 		lag := machineLag()
@@ -63,9 +63,9 @@ func slack(d time.Duration) time.Duration {
 
 // TestManyWaitersCostOneRead is SB2.
 func TestManyWaitersCostOneRead(t *testing.T) {
-	eachServer(t, func(t *testing.T, s *servers.Server) {
+	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
 		const n = 5000
-		c, other := connect(t, s.URL()), connect(t, s.URL())
+		c, other := connect(t, via.url(s.Addr)), connect(t, s.URL())
 		cmd(t, other, "SET", "k", "pending")
 		before := calls(t, other, "get", "pttl", "exists")
 		var wg sync.WaitGroup
@@ -80,8 +80,8 @@ func TestManyWaitersCostOneRead(t *testing.T) {
 		waiting(t, c, n)
 		// The key's end is asked for, once.
 		eventually(t, 5*time.Second, "2 reads", func() bool { return calls(t, other, "get", "pttl", "exists")-before == 2 })
-		if n := trackers(t, other); n != 1 {
-			t.Errorf("%d tracking connections", n)
+		if n := tellers(t, other); n != 1 || on(c, via) != 1 {
+			t.Errorf("%d connections are told of changes, %d keys are on the rung", n, on(c, via))
 		}
 		start := time.Now()
 		cmd(t, other, "SET", "k", "done")
@@ -101,9 +101,9 @@ func TestManyWaitersCostOneRead(t *testing.T) {
 // TestAThousandWaitersWakeSoon measures from before the write is sent to the
 // waiter's return: 1000 waiters on as many keys, one of which is set at a time.
 func TestAThousandWaitersWakeSoon(t *testing.T) {
-	eachServer(t, func(t *testing.T, s *servers.Server) {
+	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
 		const n = 1000
-		c, setter := connect(t, s.URL()), connect(t, s.URL())
+		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
 		woken := make(chan time.Time, 1)
 		var wg sync.WaitGroup
 		for i := range n {

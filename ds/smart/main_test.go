@@ -33,11 +33,33 @@ func rounds(short, full int) int {
 	return short
 }
 
-// eachServer runs a test against the servers that are required, or all.
-func eachServer(t *testing.T, test func(t *testing.T, s *servers.Server), args ...string) {
+// rung is how a test's client learns of changes.
+type rung struct{ name, query string }
+
+var (
+	push   = rung{"push", ""}
+	events = rung{"events", "?protocol=2"}
+	poll   = rung{name: "poll"}
+)
+
+// url returns where a client on the rung connects to.
+func (r rung) url(addr string) string { return "redis://" + addr + r.query }
+
+// eachServer runs a test against the servers that are required, or all, on the
+// rungs on which the server tells of changes. By default the lower one is tried
+// with one server.
+func eachServer(t *testing.T, test func(t *testing.T, s *servers.Server, via rung), args ...string) {
 	t.Helper()
 	run := func(t *testing.T, f servers.Flavor) {
-		test(t, serverstest.Start(t, servers.Options{Flavor: f, Args: args}))
+		for _, via := range []rung{push, events} {
+			o := servers.Options{Flavor: f, Args: args}
+			if via == events {
+				o.Args = append([]string{"--notify-keyspace-events", "AK"}, args...)
+			}
+			if via == push || long || f == servers.Redis70 {
+				t.Run(via.name, func(t *testing.T) { test(t, serverstest.Start(t, o), via) })
+			}
+		}
 	}
 	if long {
 		serverstest.Each(t, run)
@@ -118,17 +140,24 @@ func calls(t testing.TB, c *redisx.Client, names ...string) (n int) {
 	return n
 }
 
-// trackers returns how many connections the server pushes changes to.
-func trackers(t testing.TB, c *redisx.Client) (n int) {
+// tellers returns how many connections the server tells of changes, by push or
+// by events.
+func tellers(t testing.TB, c *redisx.Client) (n int) {
 	t.Helper()
 	for _, line := range strings.Split(cmd(t, c, "CLIENT", "LIST").Text(), "\n") {
 		for _, field := range strings.Fields(line) {
-			if flags, ok := strings.CutPrefix(field, "flags="); ok && strings.Contains(flags, "t") {
+			if flags, ok := strings.CutPrefix(field, "flags="); ok && strings.ContainsAny(flags, "tP") {
 				n++
 			}
 		}
 	}
 	return n
+}
+
+// on returns how many keys are waited for on a rung.
+func on(c *redisx.Client, via rung) int {
+	st := smart.StatsOf(c)
+	return map[rung]int{push: st.Push, events: st.Events, poll: st.Poll}[via]
 }
 
 // quantile returns the q-th of some durations, and sorts them.

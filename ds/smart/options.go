@@ -22,7 +22,7 @@ type options struct {
 // above zero. The default is none: only the context ends the wait.
 func Budget(d time.Duration) Option { return func(o *options) { o.budget, o.limited = d, true } }
 
-// MaxWaiters makes the call fail at once, with an *OverloadedError, where the
+// MaxWaiters makes the call fail at once, with ErrOverloaded, where the
 // client would wait for more than n conditions with it. Each condition of AnyOf
 // and AllOf counts. The default is 100 000; n must be above zero.
 func MaxWaiters(n int) Option { return func(o *options) { o.maxWaiters = n } }

@@ -32,7 +32,7 @@ type source struct {
 	staying atomic.Int64 // the read that has not ended the wait of some waiter
 	last    atomic.Pointer[reading]
 	fault   atomic.Pointer[error] // of the last read, if it failed and may be mended
-	polls   atomic.Bool           // the rung in use is poll
+	rung    atomic.Value          // wait.Rung: how the next change will be learnt of; none before the first read
 
 	// Guarded by hub.mu.
 	waiters map[*waiter]struct{}
@@ -63,7 +63,7 @@ func (s *source) refresh(joined int64) {
 // stay says that a read of a key that exists has left a waiter waiting, so that
 // the key's end matters.
 func (s *source) stay(number int64) {
-	if !s.polls.Load() {
+	if s.rung.Load() != wait.Poll {
 		s.raise(&s.staying, number)
 	}
 }
@@ -87,7 +87,7 @@ func (s *source) raise(n *atomic.Int64, to int64) {
 // however many changes there were: they cost one more read.
 func (s *source) run() {
 	defer s.cancel()
-	r := wait.NewReader(s.d, s.id.kind.request(s.id.key))
+	r := wait.NewReader(s.d, s.id.kind.request(s.id.key), s.id.kind.events())
 	defer r.Stop()
 	for s.ctx.Err() == nil {
 		number := s.reads.Add(1)
@@ -110,7 +110,7 @@ func (s *source) run() {
 
 func (s *source) read(r *wait.Reader) (state, error) {
 	reply, err := r.Read(s.ctx)
-	s.polls.Store(r.Rung() == wait.Poll)
+	s.rung.Store(r.Rung())
 	st, err := s.id.kind.decode(reply.View(), err)
 	reply.Release()
 	return st, err
@@ -133,7 +133,7 @@ func (s *source) publish(r reading) (changed bool) {
 		size := overhead + len(s.id.key) + len(r.state.value)
 		if h.bytes+size-s.bytes > maxBytes && size > s.bytes {
 			h.count.refused.Add(1)
-			r.err = &OverloadedError{Waiters: h.waiting, Bytes: h.bytes + size - s.bytes, MaxBytes: maxBytes}
+			r.err = &overloaded{waiters: h.waiting, bytes: h.bytes + size - s.bytes, maxBytes: maxBytes}
 			r.state = state{}
 			size = overhead + len(s.id.key)
 		}

@@ -35,6 +35,12 @@ func (k kind) request(key string) command.Request {
 	return command.Get(key).Request()
 }
 
+// events are the classes of keyspace events that may change the answer. Without
+// x: the end of a life is counted down here. Without those of other types: a key
+// that is overwritten by another type is an error, seen with the next look
+// without an event.
+func (k kind) events() string { return [...]string{"g$e", "g$lshztde", "gle", "gte"}[k] }
+
 // state is what a key was like when it was read.
 type state struct {
 	exists bool
@@ -125,10 +131,17 @@ type Seen struct {
 	Met   bool   `json:"met"`   // its condition was met, by a read that began after the call
 
 	Exists bool   `json:"exists"`
-	Value  string `json:"value,omitempty"`   // of Key and Changes
-	Len    int64  `json:"len,omitempty"`     // of ListLen
-	LastID string `json:"last_id,omitempty"` // of StreamAfter: the greatest ID that was ever added
-	Gap    *Gap   `json:"gap,omitempty"`     // of StreamAfter: entries after the ID are missing, or may be
+	Value  string `json:"value,omitempty"` // of Key and Changes
+	Len    int64  `json:"len,omitempty"`   // of ListLen
+
+	// Of StreamAfter: the greatest ID that was ever added, the ID of the oldest
+	// entry that is left ("" when none is), and, once it is met, how many of the
+	// entries after the ID that was waited from are missing, trimmed or deleted
+	// before anybody could read them from there. Lost is -1 where the server's
+	// counts do not tell that, and perhaps none is.
+	LastID  string `json:"last_id,omitempty"`
+	FirstID string `json:"first_id,omitempty"`
+	Lost    int64  `json:"lost,omitempty"`
 }
 
 // seen returns s as users see it.
@@ -140,6 +153,9 @@ func (l *leaf) seen(s state) Seen {
 	case stream:
 		if s.exists {
 			out.LastID = s.last.String()
+		}
+		if s.length > 0 {
+			out.FirstID = s.first.String()
 		}
 	}
 	return out

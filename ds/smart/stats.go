@@ -1,12 +1,16 @@
 package smart
 
-import "github.com/redisx/redisx/command"
+import (
+	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
+)
 
 // Stats are figures of the waits of one client.
 type Stats struct {
 	Waiters int // conditions that are waited for
 	Keys    int // what is read for them: each key once for each kind of condition
-	Push    int // of Keys, those whose changes the server tells
+	Push    int // of Keys, those whose changes the server pushes
+	Events  int // of Keys, those whose changes the server publishes
 	Poll    int // of Keys, those that are asked for every 10 to 250 ms
 	Bytes   int // what the keys and their values take, about
 
@@ -36,10 +40,14 @@ func StatsOf(d command.Doer) Stats {
 		Failures: h.count.failures.Load(), Refused: h.count.refused.Load(),
 	}
 	for _, source := range h.sources {
-		if source.polls.Load() {
+		switch source.rung.Load() {
+		case wait.Push:
+			s.Push++
+		case wait.Events:
+			s.Events++
+		case wait.Poll:
 			s.Poll++
 		}
 	}
-	s.Push = s.Keys - s.Poll
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // Result is what a wait saw last. The fields of Seen are those of the condition
@@ -25,9 +26,9 @@ type Result struct {
 // shown, and returns what it saw last, with an error as well.
 //
 // The errors: a *BudgetError when the budget ran out; one that wraps the error
-// of ctx and its cause when ctx ended; an *OverloadedError, at once, when the
-// bound on waiters is reached; a *WrongTypeError; and what else the server says
-// of the key that waiting does not mend, such as NOPERM. Lost connections and
+// of ctx and its cause when ctx ended; ErrOverloaded, at once, when the bound on
+// waiters is reached; and what the server says of the key that waiting does not
+// mend, such as WRONGTYPE and NOPERM. Lost connections and
 // servers that are loading end no wait: the keys are read again when the server
 // is back.
 func WaitFor(ctx context.Context, d command.Doer, c Condition, opts ...Option) (Result, error) {
@@ -153,8 +154,8 @@ func (w *call) budgetError() error {
 	e := &BudgetError{Budget: w.opts.budget, Waited: time.Since(w.start), Last: w.result(false)}
 	for i := range w.parts {
 		s := w.parts[i].source
-		if s.polls.Load() {
-			e.Polled = true
+		if rung, ok := s.rung.Load().(wait.Rung); ok && slower(rung, e.Rung) {
+			e.Rung = string(rung)
 		}
 		if err := s.fault.Load(); err != nil && e.Err == nil {
 			e.Err = *err
@@ -164,6 +165,12 @@ func (w *call) budgetError() error {
 		}
 	}
 	return e
+}
+
+// slower reports whether changes are learnt of later on a rung than on another,
+// or than on none.
+func slower(rung wait.Rung, than string) bool {
+	return than == "" || rung == wait.Poll || rung == wait.Events && than == string(wait.Push)
 }
 
 // cause returns why ctx ended: its error, and its cause if that is another.

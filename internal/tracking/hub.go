@@ -47,7 +47,8 @@ type Hub struct {
 
 	mu      sync.RWMutex
 	closed  bool
-	noPush  bool
+	noPush  bool          // found out in the generation asked
+	asked   int64         // the node's generation of the last attempt
 	line    *line         // the live connection, or nil
 	spent   *session.Conn // the last one, to be closed
 	dialing *attempt      // under way, or nil

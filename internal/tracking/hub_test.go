@@ -173,6 +173,36 @@ func TestWithoutPushAWatchIsRefused(t *testing.T) {
 	})
 }
 
+func TestAServerIsAskedAnewAfterAReconnect(t *testing.T) {
+	srv := serverstest.Start(t)
+	admin := newNode(t, srv.Addr, session.Hello{})
+	run(t, admin, "ACL", "SETUSER", "bob", "on", ">pw", "~*", "+@all", "-client|tracking")
+	n := newNode(t, srv.Addr, session.Hello{Username: "bob", Password: "pw"})
+	h := New(n, session.Config{}, Config{})
+	if _, err := h.Watch(bg, "k"); !errors.Is(err, ErrNoPush) || !h.NoPush() {
+		t.Errorf("error %v", err)
+	}
+	run(t, admin, "ACL", "SETUSER", "bob", "+client|tracking")
+	if _, err := h.Watch(bg, "k"); !errors.Is(err, ErrNoPush) {
+		t.Errorf("on the same connection: %v", err)
+	}
+	before := n.Generation()
+	run(t, admin, "CLIENT", "KILL", "USER", "bob")
+	ping := command.Ping().Request()
+	for deadline := time.Now().Add(10 * time.Second); n.Generation() == before; time.Sleep(time.Millisecond) {
+		if reply, err := n.Do(bg, &ping); err == nil { // or the loss is being noticed
+			reply.Release()
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no reconnect")
+		}
+	}
+	watchKey(t, h, "k").Stop()
+	if h.NoPush() {
+		t.Error("the server pushes, and counts as one that does not")
+	}
+}
+
 func TestWatchObeysItsContextAndClose(t *testing.T) {
 	h, n := setup(t)
 	ended, cancel := context.WithCancel(bg)

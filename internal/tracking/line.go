@@ -50,7 +50,7 @@ func (h *Hub) current() (*line, *attempt, error) {
 	switch {
 	case h.closed:
 		return nil, nil, pool.ErrClosed
-	case h.noPush:
+	case h.noPush && h.asked == h.node.Generation():
 		return nil, nil, ErrNoPush
 	}
 	if l := h.line; l != nil {
@@ -97,6 +97,8 @@ func (h *Hub) dial(a *attempt) {
 		err = errLost
 	case errors.Is(err, ErrNoPush):
 		h.noPush = true
+	case err == nil:
+		h.noPush = false // the server is another one
 	}
 	if a.err = err; err == nil {
 		a.line, h.line, h.met = l, l, true
@@ -114,6 +116,9 @@ func (h *Hub) open() (*line, error) {
 		return nil, err
 	}
 	l := &line{generation: h.node.Generation()}
+	h.mu.Lock()
+	h.asked = l.generation
+	h.mu.Unlock()
 	cfg := h.conn
 	cfg.Role, cfg.Standing = "tracking", true
 	cfg.OnPush = h.push

@@ -51,6 +51,13 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
+// NoPush reports whether the server is known not to push.
+func (h *Hub) NoPush() bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.noPush
+}
+
 func (h *Hub) state() State {
 	switch {
 	case h.closed || h.cfg.MaxBytes < 0:

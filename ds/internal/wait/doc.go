@@ -20,11 +20,15 @@
 //
 // # Rungs
 //
-//	push   the Doer is a command.Watcher: the server tells of the change
-//	poll   it is not, or it cannot watch just now: try again after 10 to 250 ms,
-//	       growing by half each time, with jitter
+//	push    the Doer is a command.Watcher: the server tells of the change
+//	events  it cannot watch, but is a command.EventWatcher, and the server
+//	        publishes all changes that matter: try again upon an event, and after
+//	        2.5 to 5 s without one, as some changes are not published
+//	poll    otherwise: try again after 10 to 250 ms, growing by half each time,
+//	        with jitter
 //
-// Counts tells how many waits went down which rung.
+// The rung is chosen anew before each try. Until needs the events of all classes;
+// a Reader says which it needs. Counts tells how many waits went down which rung.
 //
 // # Time
 //

@@ -255,13 +255,3 @@ func TestWhatWasWonIsNotDropped(t *testing.T) {
 		}
 	})
 }
-
-func TestRungOf(t *testing.T) {
-	t.Parallel()
-	if got := RungOf(&pusher{}); got != Push {
-		t.Errorf("a Watcher is on rung %s", got)
-	}
-	if got := RungOf(poller{}); got != Poll {
-		t.Errorf("a plain Doer is on rung %s", got)
-	}
-}

@@ -14,7 +14,8 @@ import (
 //
 // Errors other than *limiter.LimitedError are no decision: *limiter.RateError for
 // a rate that cannot be read, and those of the client. Whether to let the call
-// pass then is for you to say.
+// pass then is for you to say, or for limiter.OnError. But limiter.Local keeps its
+// buckets in a Limiter, and here each call has a new one: it would admit all.
 func RateLimit(ctx context.Context, d command.Doer, key, rate string, opts ...limiter.Option) error {
 	decision, err := limiter.New(d, rate, opts...).Allow(ctx, key)
 	if err != nil {

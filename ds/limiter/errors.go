@@ -12,35 +12,61 @@ var (
 	ErrLimited = errors.New("limiter: limited")
 	// ErrNeverFits is what every *NeverFitsError is.
 	ErrNeverFits = errors.New("limiter: cost is more than the burst")
-	// ErrCost reports a negative cost. Nothing was sent.
-	ErrCost = errors.New("limiter: negative cost")
+	// ErrCost reports a cost that is negative, or 0 where that makes no sense.
+	// Nothing was sent.
+	ErrCost = errors.New("limiter: impossible cost")
+	// ErrNotReserved reports the end of a reservation that the server does not
+	// know: it has lapsed, or was settled before.
+	ErrNotReserved = errors.New("reservation lapsed or settled before")
 )
 
 // LimitedError reports a call that was not admitted. Decision.Err makes it; a
 // denial is an answer, so Allow itself never returns it.
 type LimitedError struct {
-	Key        string        // as given to Allow
+	Key        string        // of the rule that denied, as the caller gave it
+	Rule       string        // its name in a Group, "" of a Limiter
 	Rate       Rate          // the rule that denied
 	RetryAfter time.Duration // until the call would fit, if nobody else calls
+	// Cause is why the server could not decide, if OnError has denied.
+	Cause error
 }
 
 // Error says which key was limited, by what, and for how long.
 func (e *LimitedError) Error() string {
-	return fmt.Sprintf("limiter: %s limited to %v: fits in %v", e.Key, e.Rate, e.RetryAfter)
+	if e.Cause != nil {
+		return fmt.Sprintf("limiter: %s refused without the server: %v", e.Key, e.Cause)
+	}
+	rule := ""
+	if e.Rule != "" {
+		rule = "rule " + e.Rule + " "
+	}
+	return fmt.Sprintf("limiter: %s limited to %s%v: fits in %v", e.Key, rule, e.Rate, e.RetryAfter)
 }
 
 // Is reports whether target is ErrLimited.
 func (e *LimitedError) Is(target error) bool { return target == ErrLimited }
 
+// Unwrap returns the Cause.
+func (e *LimitedError) Unwrap() error { return e.Cause }
+
 // Explain says what happened and what to do.
 func (e *LimitedError) Explain() string {
-	return fmt.Sprintf("%s has used up its burst of %d calls, which refills at %d in %v. Wait %v and call again; "+
-		"calling earlier is denied, but does not lengthen the wait.", e.Key, e.Rate.burst(), e.Rate.Count, e.Rate.Per, e.RetryAfter)
+	if e.Cause != nil {
+		return fmt.Sprintf("The server could not decide about %s (%v), and OnError says to refuse then. Call again in %v, "+
+			"or choose Open or Local.", e.Key, e.Cause, e.RetryAfter)
+	}
+	rule := ""
+	if e.Rule != "" {
+		rule = "By the rule " + e.Rule + " "
+	}
+	return fmt.Sprintf("%s%s has used up its burst of %d calls, which refills at %d in %v. Wait %v and call again; "+
+		"calling earlier is denied, but does not lengthen the wait.", rule, e.Key, e.Rate.burst(), e.Rate.Count, e.Rate.Per, e.RetryAfter)
 }
 
 // NeverFitsError reports a cost that no wait makes fit. Nothing was sent.
 type NeverFitsError struct {
 	Key  string // as given to AllowN
+	Rule string // its name in a Group, "" of a Limiter
 	Cost int    // what was asked for, in calls
 	Rate Rate   // the rule whose burst it exceeds
 }

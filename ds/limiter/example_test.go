@@ -59,6 +59,74 @@ func ExampleLimiter_AllowN() {
 	// limiter: model:ada: cost 4000 never fits a burst of 1000
 }
 
+func ExampleNewGroup() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	api := limiter.NewGroup(client, "example:api", []limiter.Rule{
+		{Name: "user", Rate: "10/h"},
+		{Name: "tenant", Rate: "15/h"},
+	})
+	for _, user := range []string{"ada", "bob"} {
+		d, err := api.AllowN(ctx, 10, user, "acme") // a key for each rule
+		fmt.Println(user, d.Allowed, d.Rule, err)
+	}
+	// Prints:
+	// ada true user <nil>
+	// bob false tenant <nil>
+}
+
+func ExampleLimiter_Reserve() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	tokens := limiter.New(client, "10000/d", limiter.Using(limiter.FixedWindow))
+	r, err := tokens.Reserve(ctx, "example:model:ada", 4000)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer r.Cancel(ctx) // after Settle it does nothing
+	if err := r.Settle(ctx, 1200); err != nil {
+		log.Fatal(err)
+	}
+	d, err := tokens.Peek(ctx, "example:model:ada")
+	fmt.Println(d.Remaining, err)
+	// Prints:
+	// 8800 <nil>
+}
+
+func ExampleLimiter_Stock() {
+	ctx := context.Background()
+	client, err := redisx.Connect(ctx, url)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	stock, err := limiter.New(client, "100000/h").Stock("example:events", 1000)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stock.Close(ctx) // gives back what is left
+	n := 0
+	for range 2500 { // three round trips, or five: chunks are settled, too
+		if stock.Take(ctx, 1) == nil {
+			n++
+		}
+	}
+	fmt.Println(n)
+	// Prints:
+	// 2500
+}
+
 func TestExamples(t *testing.T) {
 	url = serverstest.Start(t).URL()
 	for _, e := range []struct {
@@ -70,6 +138,9 @@ func TestExamples(t *testing.T) {
 			"allowed: true remaining: 1 limited: false\nallowed: true remaining: 0 limited: false\nallowed: false remaining: 0 limited: true\n",
 			ExampleLimiter_Allow,
 		},
+		{"NewGroup", "ada true user <nil>\nbob false tenant <nil>\n", ExampleNewGroup},
+		{"Limiter_Reserve", "8800 <nil>\n", ExampleLimiter_Reserve},
+		{"Limiter_Stock", "2500\n", ExampleLimiter_Stock},
 		{"Limiter_AllowN", "true <nil>\nlimiter: model:ada: cost 4000 never fits a burst of 1000\n", ExampleLimiter_AllowN},
 	} {
 		if got := serverstest.Printed(t, e.run); got != e.prints {

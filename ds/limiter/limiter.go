@@ -2,84 +2,43 @@ package limiter
 
 import (
 	"context"
-	_ "embed"
-	"errors"
-	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
-	"github.com/redisx/redisx/resp3"
 )
 
-//go:embed allow.lua
-var allowSource string
-
-var allowScript = command.NewScript(allowSource)
-
-// Limiter holds one rule, applied to each key by itself.
-type Limiter struct {
-	d         command.Doer
-	namespace string
-	rate      Rate
-	rule      string // as the script takes it
-	err       error  // a rule that cannot be used
-}
-
-// Option tunes a Limiter.
-type Option func(*Limiter)
-
-// Burst sets how many calls a full bucket holds: at least 1. It wins over a
-// burst in the rate's text. The default is the rate's count.
-func Burst(n int) Option {
-	return func(l *Limiter) {
-		if n < 1 {
-			l.fail(fmt.Sprint("burst ", n), "the burst must be a whole number, at least 1")
-		}
-		l.rate.Burst = n
-	}
-}
-
-// Namespace sets the first part of the keys' names, to keep applications on one
-// server apart. The default is "redisx".
-func Namespace(name string) Option {
-	return func(l *Limiter) { l.namespace = name }
-}
+// Limiter holds one rule, applied to each key by itself. Make it with New; it
+// may be used by many goroutines.
+type Limiter struct{ e *engine }
 
 // New returns a limiter by a rule that ParseRate reads. It sends nothing. With
 // a rule that cannot be used every call returns the *RateError.
 func New(d command.Doer, rate string, opts ...Option) *Limiter {
-	l := &Limiter{d: d}
-	l.rate, l.err = ParseRate(rate)
-	for _, o := range opts {
-		o(l)
+	o := build(opts)
+	parsed, err := ParseRate(rate)
+	if o.burst > 0 {
+		parsed.Burst = o.burst
 	}
-	if l.err == nil {
-		rule, err := l.rate.check()
-		if err != nil {
-			l.fail(l.rate.String(), err.Error())
-		}
-		l.rule = rule
+	var r rule
+	if err == nil {
+		r, err = ruleOf("", parsed, o.algorithm)
 	}
-	return l
-}
-
-func (l *Limiter) fail(rate, reason string) {
-	if l.err == nil {
-		l.err = &RateError{Rate: rate, Reason: reason}
-	}
+	return &Limiter{newEngine(d, o, []rule{r}, err)}
 }
 
 // Rate returns the rule, with its burst. Of a rule that cannot be used it is
 // meaningless.
-func (l *Limiter) Rate() Rate {
-	r := l.rate
-	r.Burst = r.burst()
-	return r
-}
+func (l *Limiter) Rate() Rate { return l.e.rules[0].rate }
+
+// Stats returns how the limiter has decided so far.
+func (l *Limiter) Stats() Stats { return l.e.counted() }
 
 // Decision is the answer to one call. Its times are durations on the server's
-// clock, rounded up to a microsecond.
+// clock, rounded up to a microsecond. Of a Group it tells of one rule: the one
+// that denied (that which keeps the call waiting for longest), else the one with
+// the fewest calls left.
 type Decision struct {
 	// Allowed reports whether the call was admitted and charged. Of Peek, it
 	// reports whether a call of cost 1 would be.
@@ -90,13 +49,24 @@ type Decision struct {
 	// Never negative.
 	Remaining int
 	// RetryAfter is how long until the call fits if nobody else calls. Zero
-	// when Allowed.
+	// when Allowed. Where reservations of others leave no room, it is until
+	// the first of them lapses; one that is settled makes room sooner.
 	RetryAfter time.Duration
 	// ResetAfter is how long until the bucket is full again if nobody calls.
 	ResetAfter time.Duration
 	// At is the server's time of the decision. For one key it never falls,
-	// unless the server's clock steps back further than the bucket fills.
+	// unless the server's clock steps back further than the bucket fills. It
+	// is zero if Degraded.
 	At time.Time
+	// Rule is the name of the rule that this tells of, "" of a Limiter.
+	Rule string
+	// Degraded says that the server could not decide, and OnError did. Cause
+	// says why; the call may have been charged unless command.SafeToRetry
+	// clears it.
+	Degraded bool
+	Cause    error
+	// Shadowed says that the call would have been denied but for Shadow.
+	Shadowed bool
 
 	key  string
 	rate Rate
@@ -107,7 +77,7 @@ func (d Decision) Err() error {
 	if d.Allowed {
 		return nil
 	}
-	return &LimitedError{Key: d.key, Rate: d.rate, RetryAfter: d.RetryAfter}
+	return &LimitedError{Key: d.key, Rule: d.Rule, Rate: d.rate, RetryAfter: d.RetryAfter, Cause: d.Cause}
 }
 
 // Allow decides a call of cost 1. See AllowN.
@@ -118,41 +88,12 @@ func (l *Limiter) Allow(ctx context.Context, key string) (Decision, error) {
 // AllowN decides a call that counts as cost calls: all of them or none. Being
 // denied is an answer, not an error. A cost of 0 is a Peek, a negative one is
 // ErrCost, one above the burst is *NeverFitsError; the last two are found
-// before anything is sent. Other errors are the client's; unless
-// command.SafeToRetry clears them, the call may have been charged.
+// before anything is sent. Other errors are the client's, unless OnError is set;
+// unless command.SafeToRetry clears them, the call may have been charged.
 func (l *Limiter) AllowN(ctx context.Context, key string, cost int) (Decision, error) {
-	switch {
-	case l.err != nil:
-		return Decision{}, l.err
-	case cost < 0:
-		return Decision{}, fmt.Errorf("%w: %d for %s", ErrCost, cost, key)
-	case cost > l.rate.burst():
-		return Decision{}, &NeverFitsError{Key: key, Cost: cost, Rate: l.Rate()}
-	}
-	k := [1]string{keys.Prefix(l.namespace, "limiter", key) + "bucket"}
-	a, err := l.ask(ctx, k[:], cost)
-	if err != nil {
-		return Decision{}, fmt.Errorf("limiter: %s: %w", key, err)
-	}
-	return Decision{
-		Allowed:    a[0] == 1,
-		Limit:      l.rate.burst(),
-		Remaining:  int(a[1]),
-		RetryAfter: time.Duration(a[2]) * time.Microsecond,
-		ResetAfter: time.Duration(a[3]) * time.Microsecond,
-		At:         time.UnixMicro(a[4]),
-		key:        key,
-		rate:       l.Rate(),
-	}, nil
-}
-
-// ask runs the script. The usual cost is left out: the request then fits
-// without allocating.
-func (l *Limiter) ask(ctx context.Context, keys []string, cost int) (answer, error) {
-	if cost == 1 {
-		return command.RunScript(ctx, l.d, allowScript, decode, keys, command.Str(l.rule))
-	}
-	return command.RunScript(ctx, l.d, allowScript, decode, keys, command.Str(l.rule), command.Int(int64(cost)))
+	k := l.keys(key)
+	d, _, err := l.e.decide(ctx, []string{key}, k[:], ask{calls: cost})
+	return d, err
 }
 
 // Peek returns what a call of cost 1 would get, and charges nothing.
@@ -160,25 +101,43 @@ func (l *Limiter) Peek(ctx context.Context, key string) (Decision, error) {
 	return l.AllowN(ctx, key, 0)
 }
 
-// answer is what the script returns: admitted, calls left, µs until it fits, µs
-// until full again, now in µs.
-type answer [5]int64
+// Wait returns when a call of cost 1 may be made. See WaitN.
+func (l *Limiter) Wait(ctx context.Context, key string) error { return l.WaitN(ctx, key, 1) }
 
-var errAnswer = errors.New("limiter: want five integers from the script")
+// WaitN returns when cost calls may be made. It asks the server once, which
+// charges them at the time when they fit and says when that is: nobody polls,
+// and who asks first goes first. A slot that would be later than MaxWait, or
+// than ctx lasts, is not taken: that is a *LimitedError at once.
+//
+// When ctx ends before, the slot is given back if nobody has one behind it (of a
+// SlidingWindow always); else it passes unused, and what is lost is the cost of
+// the call, once. Reservations have no known end, so it does not wait for them:
+// where they alone leave no room the error is a *LimitedError.
+func (l *Limiter) WaitN(ctx context.Context, key string, cost int) error {
+	k := l.keys(key)
+	return l.e.wait(ctx, []string{key}, k[:], cost)
+}
 
-func decode(v resp3.View) (answer, error) {
-	var a answer
-	if v.Kind() != resp3.Array || v.Len() != len(a) {
-		return a, errAnswer
-	}
-	c := v.Cursor()
-	for i := range a {
-		e, _ := c.Next()
-		n, err := e.Int()
-		if err != nil {
-			return a, err
-		}
-		a[i] = n
-	}
-	return a, nil
+// Reserve takes cost calls out of the limit for something whose cost is known
+// only when it is done: what it came to is told by Settle. It is a *LimitedError
+// if they do not fit now. See Reservation.
+func (l *Limiter) Reserve(ctx context.Context, key string, cost int) (*Reservation, error) {
+	k := l.keys(key)
+	return l.e.reserve(ctx, []string{key}, k[:], cost)
+}
+
+// keys returns the keys of a rule's state and of its reservations, in one piece
+// of memory.
+func (l *Limiter) keys(key string) [2]string {
+	part := l.e.rules[0].part
+	var b strings.Builder
+	b.Grow(2*(len(l.e.o.namespace)+len(key)+len(part)) + len("{redisx:limiter:}:{redisx:limiter:}::reserved"))
+	keys.Write(&b, l.e.o.namespace, "limiter", key)
+	prefix := b.String()
+	b.WriteString(part)
+	end := b.Len()
+	b.WriteString(prefix)
+	b.WriteString(part)
+	b.WriteString(":reserved")
+	return [2]string{b.String()[:end], b.String()[end:]}
 }

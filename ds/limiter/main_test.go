@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(childMain())
 	}
+	if os.Getenv(skewedEnv) != "" {
+		os.Exit(skewedMain())
+	}
 	goleak.VerifyTestMain(m)
 }
 

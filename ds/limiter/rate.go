@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -56,7 +57,7 @@ func ParseRate(s string) (Rate, error) {
 			return Rate{}, &RateError{Rate: s, Reason: "the burst must be a whole number, at least 1"}
 		}
 	}
-	if _, err := r.check(); err != nil {
+	if _, _, err := r.check(GCRA); err != nil {
 		return Rate{}, &RateError{Rate: s, Reason: err.Error()}
 	}
 	return r, nil
@@ -82,30 +83,32 @@ func (r Rate) burst() int {
 	return r.Burst
 }
 
-// check returns the rule as the script takes it, or what is wrong with it.
-func (r Rate) check() (string, error) {
+// check returns the count and the period in µs as the scripts take them, or what
+// is wrong with the rule.
+func (r Rate) check(a Algorithm) (count, per int64, err error) {
 	switch {
 	case r.Count < 1:
-		return "", fmt.Errorf("the count must be at least 1")
+		return 0, 0, errors.New("the count must be at least 1")
 	case r.Per < time.Microsecond || r.Per%time.Microsecond != 0:
-		return "", fmt.Errorf("the period must be whole microseconds, at least 1")
+		return 0, 0, errors.New("the period must be whole microseconds, at least 1")
 	case r.Burst < 0:
-		return "", fmt.Errorf("the burst must be at least 1")
+		return 0, 0, errors.New("the burst must be at least 1")
+	case (a == FixedWindow || a == SlidingWindow) && r.burst() != r.Count:
+		return 0, 0, fmt.Errorf("a %s has no burst beyond its count", a)
 	}
-	count, per := int64(r.Count), r.Per.Microseconds()
-	d := gcd(count, per)
-	count, per = count/d, per/d
+	if a == TokenBucket && r.burst() < r.Count {
+		return 0, 0, errors.New("a token bucket must hold what one period brings")
+	}
+	count, per = int64(r.Count), r.Per.Microseconds()
 	burst := int64(r.burst())
-	if count > maxSize || burst > math.MaxInt64/per || burst*per > maxSize {
-		return "", fmt.Errorf("too large to count exactly; take a shorter period or a smaller burst")
+	if a == GCRA {
+		d := gcd(count, per)
+		count, per = count/d, per/d
 	}
-	rule := make([]byte, 0, 48)
-	rule = strconv.AppendInt(rule, count, 10)
-	rule = append(rule, ' ')
-	rule = strconv.AppendInt(rule, per, 10)
-	rule = append(rule, ' ')
-	rule = strconv.AppendInt(rule, burst, 10)
-	return string(rule), nil
+	if count > maxSize || burst > math.MaxInt64/per || burst*per > maxSize {
+		return 0, 0, errors.New("too large to count exactly; take a shorter period or a smaller burst")
+	}
+	return count, per, nil
 }
 
 func gcd(a, b int64) int64 {

@@ -106,8 +106,9 @@ var packages = map[string]string{
 	"strconv": "strconv", "strings": "strings", "sync": "sync", "time": "time", "tls": "crypto/tls", "x509": "crypto/x509",
 	"redisx": module, "command": module + "/command", "gateway": module + "/gateway", "resp3": module + "/resp3",
 	"telemetry": module + "/telemetry", "transport": module + "/transport",
-	"smart": module + "/ds/smart", "intent": module + "/intent",
-	"lease": module + "/ds/lease", "coord": module + "/ds/coord",
+	"aside": module + "/ds/aside", "coalesce": module + "/ds/coalesce", "atomic": "sync/atomic",
+	"limiter": module + "/ds/limiter", "smart": module + "/ds/smart", "intent": module + "/intent",
+	"lease": module + "/ds/lease", "idem": module + "/ds/idem", "coord": module + "/ds/coord",
 }
 
 const (

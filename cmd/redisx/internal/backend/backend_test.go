@@ -45,10 +45,14 @@ func TestTimePassesOnTheEmbeddedServer(t *testing.T) {
 
 func TestScriptsWithFlagsRunOnTheEmbeddedServer(t *testing.T) {
 	_, c := open(t, "", true)
-	script := redisx.NewScript("#!lua flags=allow-oom\nreturn ARGV[1]")
-	for range 2 { // whole, then by the digest that the client knows
-		if v, err := script.Run(t.Context(), c, nil, "x"); err != nil || v.Text() != "x" {
-			t.Errorf("%q, %v", v.Text(), err)
+	for _, script := range []*redisx.Script{
+		redisx.NewScript("#!lua flags=allow-oom\nreturn ARGV[1]"),
+		redisx.NewScriptRO("#!lua flags=no-writes\nredis.call('TIME')\nreturn ARGV[1]"),
+	} {
+		for range 2 { // whole, then by the digest that the client knows
+			if v, err := script.Run(t.Context(), c, nil, "x"); err != nil || v.Text() != "x" {
+				t.Errorf("%q, %v", v.Text(), err)
+			}
 		}
 	}
 }

@@ -11,16 +11,12 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// openEmbedded starts miniredis in this process, with its clock running and
-// the few things filled in that the primitives ask a server for.
+// openEmbedded starts miniredis in this process, with its clock running.
 func openEmbedded(why string) (*Backend, error) {
 	m := miniredis.NewMiniRedis()
-	m.ClockTTL(true) // or nothing would ever expire
-	if err := m.Start(); err != nil {
-		return nil, fmt.Errorf("embedded server: %w", err)
+	if err := start(m); err != nil {
+		return nil, err
 	}
-	g := &gaps{plain: map[string]string{}}
-	m.Server().SetPreHook(g.hook)
 	return &Backend{
 		URL:  "redis://" + m.Addr(),
 		Name: fmt.Sprintf("miniredis, embedded in this process, at %s (%s)", m.Addr(), why),
@@ -32,8 +28,22 @@ func openEmbedded(why string) (*Backend, error) {
 	}, nil
 }
 
+// start starts miniredis with the few things filled in that the primitives ask a
+// server for.
+func start(m *miniredis.Miniredis) error {
+	m.ClockTTL(true) // or nothing would ever expire
+	if err := m.Start(); err != nil {
+		return fmt.Errorf("embedded server: %w", err)
+	}
+	g := &gaps{server: m.Server(), plain: map[string]string{}}
+	m.Server().SetPreHook(g.hook)
+	return nil
+}
+
 // gaps answers what miniredis lacks.
 type gaps struct {
+	server *server.Server
+
 	mu    sync.Mutex
 	plain map[string]string // digest of a script with a shebang line -> of the one without
 }
@@ -47,6 +57,10 @@ func (g *gaps) hook(c *server.Peer, cmd string, args ...string) bool {
 			c.WriteBulk("# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n")
 			return true
 		}
+	case "EVAL_RO", "EVALSHA_RO":
+		// miniredis takes TIME for a command that writes.
+		g.server.Dispatch(c, append([]string{strings.TrimSuffix(cmd, "_RO")}, args...))
+		return true
 	case "EVAL":
 		// Script flags are for servers that run out of memory. miniredis reads
 		// "#!lua" as a syntax error; as a comment it leaves the lines as they are.

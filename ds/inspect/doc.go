@@ -52,7 +52,8 @@
 //
 // Keys under "{namespace:primitive:name}:", as all primitives write them, by the
 // fields kind and v (queue: schema) of their hashes, and limiters by the first
-// words of their strings; and fills "{tag}:redisx:fill:KEY" of ds/coalesce. A
+// words of their strings; and fills "{tag}:redisx:fill:KEY" of ds/aside. What a
+// rule of a limiter.Group counts has the name "GROUP:rule:RULE:KEY". A
 // key of others that has the form of ours costs one question, and is left alone
 // unless it says that it has a kind and a version.
 //

@@ -51,7 +51,9 @@ func Lookup(ctx context.Context, d command.Doer, name string, opts ...Option) ([
 	}
 	var cs []candidate
 	for _, k := range s.kinds {
-		cs = append(cs, k.candidate(namespace, name))
+		if c := k.candidate(namespace, name); len(c.keys) > 0 {
+			cs = append(cs, c)
+		}
 	}
 	all, err := s.describe(ctx, cs)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/idem"
+	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/ds/queue"
 	"github.com/redisx/redisx/resp3"
 
@@ -15,13 +17,10 @@ import (
 )
 
 var (
-	//go:embed bucket.lua
-	bucketSource string
 	//go:embed fill.lua
 	fillSource string
 
-	bucketScript = command.NewScriptRO(bucketSource)
-	fillScript   = command.NewScriptRO(fillSource)
+	fillScript = command.NewScriptRO(fillSource)
 )
 
 // QueueInfo counts the jobs of a queue by state; see queue.Stats.
@@ -48,100 +47,55 @@ func inspectQueue(ctx context.Context, d command.Doer, o Object) (Info, error) {
 	return QueueInfo(stats), err
 }
 
-// LimiterInfo is how full the bucket of a limiter is.
-type LimiterInfo struct {
-	// Count calls are admitted each Per, Burst of them at once: the rule of
-	// the last call, in lowest terms ("100/m" is 5 each 3 s).
-	Count int64         `json:"count"`
-	Per   time.Duration `json:"per_ns"`
-	Burst int64         `json:"burst"`
-	// Left is how many calls would be admitted now.
-	Left int64 `json:"left"`
-	// Full is how long until the bucket is full again if nobody calls.
-	Full time.Duration `json:"full_ns"`
-}
-
-// Explain says how many calls are left.
-func (i LimiterInfo) Explain() string {
-	if i.Burst == 0 {
-		return "full"
-	}
-	s := fmt.Sprintf("%d of %d calls left", i.Left, i.Burst)
-	if i.Full > 0 {
-		s += ", full again in " + rounded(i.Full)
-	}
-	return s + fmt.Sprintf("; %d each %v", i.Count, i.Per)
-}
+// LimiterInfo is how a limiter, or a rule of a group, stands for one key.
+type LimiterInfo = limiter.Info
 
 func inspectLimiter(ctx context.Context, d command.Doer, o Object) (Info, error) {
-	return command.RunScript(ctx, d, bucketScript, asLimiter, []string{o.prefix("limiter") + "bucket"})
+	i, err := limiter.Inspect(ctx, d, string(o.Name), limiter.Namespace(string(o.Namespace)))
+	if err != nil {
+		return nil, err
+	}
+	return i, soundLimiter(i)
 }
 
-// asLimiter computes what ds/limiter/allow.lua would find.
-func asLimiter(v resp3.View) (Info, error) {
-	var i LimiterInfo
-	if v.Kind() == resp3.Array && v.Len() == 0 {
-		return i, nil
-	}
-	parts, err := command.AsStrings(v)
-	if err != nil || len(parts) != 2 {
-		return i, &resp3.TypeError{Want: "the state of a limiter", Got: v.Kind()}
-	}
-	var per, last, debt, now int64
-	if _, err := fmt.Sscanf(parts[0], "limiter/1 %d %d %d %d %d", &i.Count, &per, &i.Burst, &last, &debt); err != nil {
-		return i, fmt.Errorf("the state of a limiter: %w", err)
-	}
-	if _, err := fmt.Sscan(parts[1], &now); err != nil {
-		return i, fmt.Errorf("the time: %w", err)
+// soundLimiter returns an error for what no limiter writes: anybody may have
+// written it.
+func soundLimiter(i LimiterInfo) error {
+	if i.Count == 0 && i.Burst == 0 {
+		return nil // there is nothing
 	}
 	const most = 1 << 52 // of what a limiter writes
-	if i.Count < 1 || per < 1 || i.Burst < 1 || debt < 0 || i.Count > most || per > most || i.Burst > most/per || debt > most {
-		return i, fmt.Errorf("the state of a limiter: %v is none", Text(parts[0]))
+	per := i.Per.Microseconds()
+	if i.Count < 1 || per < 1 || i.Burst < 1 || i.Count > most || per > most || i.Burst > most/per || i.Left < 0 || i.Left > i.Burst {
+		return &command.Error{
+			Command: "EVALSHA", Node: "the server", Phase: "reply", Outcome: command.Done,
+			Err: &resp3.TypeError{Want: "the state of a limiter", Got: resp3.Array},
+		}
 	}
-	if now > last {
-		debt -= min(debt/i.Count+1, now-last) * i.Count
-	}
-	debt = max(debt, 0)
-	i.Per = time.Duration(per) * time.Microsecond
-	i.Left = max(i.Burst*per-debt, 0) / per
-	i.Full = time.Duration((debt+i.Count-1)/i.Count) * time.Microsecond
-	return i, nil
+	return nil
 }
 
-// IdemInfo is what the record of an operation says; see idem.Info.
-type IdemInfo struct {
-	State   string        `json:"state"`
-	Token   int64         `json:"token"`
-	Runner  string        `json:"runner"`
-	Since   time.Time     `json:"since"`
-	Lease   time.Duration `json:"lease_ns"`
-	Settled time.Time     `json:"settled,omitzero"`
-	Runs    int64         `json:"runs"`
-	Size    int64         `json:"size"`
-	Expires time.Duration `json:"expires_ns"`
+func inspectRule(ctx context.Context, d command.Doer, o Object) (Info, error) {
+	group, rule, _ := strings.Cut(string(o.Name), ruleMark)
+	if len(o.Keys) > 0 { // also of a group whose name has the mark in it
+		if n, ok := keys.Parse(string(o.Keys[0].Name)); ok {
+			group, rule = n.Name, strings.TrimPrefix(string(o.Name), n.Name+ruleMark)
+		}
+	}
+	name, key, _ := strings.Cut(rule, ":")
+	// The rate counts for nothing: the server has that of the last call.
+	infos, err := limiter.NewGroup(d, group, []limiter.Rule{{Name: name, Rate: "1/s"}}, limiter.Namespace(string(o.Namespace))).Inspect(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return infos[0], soundLimiter(infos[0])
 }
 
-// Explain says what became of the operation.
-func (i IdemInfo) Explain() string {
-	what := i.State
-	switch i.State {
-	case "none":
-		return "nothing is known of it"
-	case "running":
-		return fmt.Sprintf("run by %s since %s, whose lease lapses in %s unless renewed", i.Runner, moment(i.Since), rounded(i.Lease))
-	case "lost":
-		return fmt.Sprintf("begun by %s at %s and never ended: what it did is not known", i.Runner, moment(i.Since))
-	case "final":
-		what = "failed for good"
-	case "unstored":
-		what = "done, but its result was not stored,"
-	}
-	return fmt.Sprintf("%s by %s at %s, result of %s, forgotten in %s", what, i.Runner, moment(i.Settled), count(i.Size, "byte"), rounded(i.Expires))
-}
+// IdemInfo is what the record of an operation says.
+type IdemInfo = idem.Info
 
 func inspectIdem(ctx context.Context, d command.Doer, o Object) (Info, error) {
-	info, err := idem.Inspect(ctx, d, string(o.Name), idem.Namespace(string(o.Namespace)))
-	return IdemInfo(info), err
+	return idem.Inspect(ctx, d, string(o.Name), idem.Namespace(string(o.Namespace)))
 }
 
 // FillInfo is who computes a value, and for how long the one that is there stays.

@@ -2,6 +2,8 @@ package inspect_test
 
 import (
 	"context"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,78 @@ func TestALimiterIsReportedAsItWouldDecide(t *testing.T) {
 				t.Errorf("%s: reported %+v, between %+v and %+v", rate, info, before, after)
 			}
 		}
+	}
+}
+
+// durations returns the fields that hold one, by their names in JSON.
+func durations(v reflect.Type) []string {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Pointer, reflect.Map:
+		return durations(v.Elem())
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	var names []string
+	for i := range v.NumField() {
+		f := v.Field(i)
+		if f.Type == reflect.TypeFor[time.Duration]() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			names = append(names, name)
+		} else if f.Type != reflect.TypeFor[time.Time]() {
+			names = append(names, durations(f.Type)...)
+		}
+	}
+	return names
+}
+
+func TestDurationsInJSONSayThatTheyAreNanoseconds(t *testing.T) {
+	c := start(t)
+	leave(t, c)
+	n := 0
+	for id, r := range reports(t, c) {
+		for _, name := range slices.Concat(durations(reflect.TypeOf(r)), durations(reflect.TypeOf(r.Info))) {
+			if n++; !strings.HasSuffix(name, "_ns") {
+				t.Errorf("%s: the field %q is a duration", id, name)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d durations were looked at", n)
+	}
+}
+
+func TestARuleOfAGroupIsFoundByWhatItCounts(t *testing.T) {
+	c := start(t)
+	for _, a := range []limiter.Algorithm{limiter.GCRA, limiter.TokenBucket, limiter.FixedWindow, limiter.SlidingWindow} {
+		// What they count may look like a part of a key.
+		for _, counted := range []string{"acme", "a:b", "x:bucket", "rule:y:z", "{a}"} {
+			name := string(a) + counted
+			g := limiter.NewGroup(c, name, []limiter.Rule{{Name: "tenant", Rate: "4/h", Algorithm: a}})
+			for range 4 {
+				if _, err := g.Allow(t.Context(), counted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := one(t, c, name+":rule:tenant:"+counted)
+			info, ok := r.Info.(inspect.LimiterInfo)
+			if !ok || r.Kind != "rule" || r.Problem != "" || info.Rule != "tenant" || info.Key != counted || info.Algorithm != a ||
+				!strings.Contains(r.Says, "rule tenant: refused") || !strings.Contains(r.Says, "next call fits in ") {
+				t.Errorf("%s, %q: %+v", a, counted, r)
+			}
+			all := reports(t, c, inspect.Named(quoteMeta(name)+":rule:*"))
+			if len(all) != 1 {
+				t.Errorf("%s, %q: the search found %v", a, counted, sortedKeys(all))
+			}
+		}
+	}
+	// The name of a group may hold what stands between it and the rule.
+	g := limiter.NewGroup(c, "odd:rule:x", []limiter.Rule{{Name: "user", Rate: "4/h"}})
+	if _, err := g.Allow(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if r := reports(t, c)["rule redisx odd:rule:x:rule:user:ada"]; !strings.Contains(r.Says, "rule user: 3 of 4 calls left") {
+		t.Errorf("it says %q", r.Says)
 	}
 }
 

@@ -83,9 +83,10 @@ var kinds = []*kind{
 	},
 	{
 		name: "limiter", primitive: "limiter",
-		parts:   []part{{"bucket", "string", "limiter", "1"}},
+		parts: limiterParts, passing: limiterPassing,
 		inspect: inspectLimiter, decode: decode[LimiterInfo],
 	},
+	rules,
 	{
 		name: "idem", primitive: "idem",
 		parts:   []part{{"record", "hash", "idem", "1"}},
@@ -108,7 +109,23 @@ var (
 		{name: "readers", typ: "zset"},
 	}
 	leasePassing = []string{"queue:"}
+
+	limiterParts = []part{
+		{"bucket", "string", "limiter", "1"},
+		{"tokens", "string", "limiter", "1"},
+		{"window", "string", "limiter", "1"},
+		{"log", "hash", "limiter", "1"},
+	}
+	limiterPassing = []string{"bucket:reserved", "tokens:reserved", "window:reserved", "log:reserved"}
 )
+
+// rules are those of groups of limiters, one for each key that is counted: their
+// parts follow the rule and the key.
+var rules = &kind{
+	name: "rule", primitive: "limiter",
+	parts:   limiterParts, // has does not look at them: see ruleCandidate
+	inspect: inspectRule, decode: decode[LimiterInfo],
+}
 
 // fills are those of values that have keys of the user's choice: they lie beside
 // them, not under a prefix.
@@ -119,8 +136,8 @@ var fills = &kind{
 }
 
 // Kinds returns the names of all kinds, in the order in which they are listed:
-// those of primitives, coalesce (a call of coalesce.Do), fill (the computing of a
-// value by coalesce.Fill) and unknown.
+// those of primitives, rule (one of a limiter.Group, for one key), coalesce (a call
+// of coalesce.Do), fill (the computing of a value by ds/aside) and unknown.
 func Kinds() []string {
 	names := make([]string, 0, len(kinds)+1)
 	for _, k := range kinds {

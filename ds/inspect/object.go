@@ -69,6 +69,11 @@ func candidateOf(key string) (candidate, bool) {
 	if !ok {
 		return candidate{}, false
 	}
+	if n.Primitive == rules.primitive {
+		if c, ok := ruleCandidate(n.Namespace, n.Name, n.Part); ok {
+			return c, true
+		}
+	}
 	for _, k := range kinds {
 		if k.has(n) {
 			return k.candidate(n.Namespace, n.Name[len(k.under):]), true
@@ -77,10 +82,16 @@ func candidateOf(key string) (candidate, bool) {
 	return candidate{name: n, keys: []string{key}}, true
 }
 
-// candidate returns the object of that name, with all the keys it may have.
+// candidate returns the object of that name, with all the keys it may have; none
+// if the name is not one of that kind.
 func (k *kind) candidate(namespace, name string) candidate {
-	if k == fills {
+	switch k {
+	case fills:
 		return candidate{kind: k, name: keys.Name{Name: name}, keys: []string{fillOf(name)}}
+	case rules:
+		group, rule, _ := strings.Cut(name, ruleMark)
+		c, _ := ruleCandidate(namespace, group, ruleMark[1:]+rule+":"+limiterParts[0].name)
+		return c
 	}
 	c := candidate{kind: k, name: keys.Name{Namespace: namespace, Primitive: k.primitive, Name: name}}
 	prefix := keys.Prefix(namespace, k.primitive, k.under+name)
@@ -88,6 +99,29 @@ func (k *kind) candidate(namespace, name string) candidate {
 		c.keys = append(c.keys, prefix+p.name)
 	}
 	return c
+}
+
+// ruleMark stands between the name of a group of limiters and that of a rule, in
+// keys and in the names of objects: "api:rule:user:ada".
+const ruleMark = ":rule:"
+
+// ruleCandidate returns the rule, for one key that it counts, whose part of the
+// keys of a group is "rule:RULE:KEY:PART". It reports false if part is of another
+// form.
+func ruleCandidate(namespace, group, part string) (candidate, bool) {
+	rest, ok := strings.CutPrefix(part, ruleMark[1:])
+	rest = strings.TrimSuffix(rest, ":reserved")
+	for _, p := range limiterParts {
+		if counted, is := strings.CutSuffix(rest, ":"+p.name); ok && is && strings.Contains(counted, ":") {
+			c := candidate{kind: rules, name: keys.Name{Namespace: namespace, Primitive: rules.primitive, Name: group + ruleMark + counted}}
+			prefix := keys.Prefix(namespace, rules.primitive, group) + ruleMark[1:] + counted + ":"
+			for _, p := range limiterParts {
+				c.keys = append(c.keys, prefix+p.name)
+			}
+			return c, true
+		}
+	}
+	return candidate{}, false
 }
 
 // object returns what a candidate is by the forms of its keys. It reports false
@@ -138,7 +172,7 @@ func (p *part) problem(key string, f form) string {
 	return ""
 }
 
-// fillMark stands between the hash tag of a fill of ds/coalesce and the key of
+// fillMark stands between the hash tag of a fill of ds/aside and the key of
 // its value.
 const fillMark = "}:redisx:fill:"
 

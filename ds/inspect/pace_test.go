@@ -16,7 +16,7 @@ import (
 
 const (
 	bucket     = "{redisx:limiter:x}:bucket"
-	bucketForm = "*1\r\n*4\r\n$6\r\nstring\r\n:9\r\n$7\r\nlimiter\r\n$1\r\n1\r\n"
+	bucketForm = "*4\r\n*4\r\n$6\r\nstring\r\n:9\r\n$7\r\nlimiter\r\n$1\r\n1\r\n*0\r\n*0\r\n*0\r\n"
 )
 
 // keyspace answers as a server with that many keys, of which every nth is a
@@ -174,7 +174,7 @@ func TestKeysThatAreReturnedTwiceAreOneObject(t *testing.T) {
 			}
 			described++
 			if r.Arg(2).Text() != bucket {
-				return value(t, "*1\r\n*0\r\n"), nil // expired meanwhile
+				return value(t, "*4\r\n*0\r\n*0\r\n*0\r\n*0\r\n"), nil // expired meanwhile
 			}
 			return value(t, bucketForm), nil
 		})

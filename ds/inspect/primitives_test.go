@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/ds/aside"
 	"github.com/redisx/redisx/ds/coalesce"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/idem"
@@ -63,6 +64,13 @@ func leave(t *testing.T, c *redisx.Client) {
 	}
 	_, err = limiter.New(c, "100/h", limiter.Burst(10)).AllowN(ctx, "api:/users", 4)
 	must(err)
+	_, err = limiter.New(c, "15/h", limiter.Using(limiter.SlidingWindow)).AllowN(ctx, "tenant:acme", 5)
+	must(err)
+	api := limiter.NewGroup(c, "api", []limiter.Rule{{Name: "user", Rate: "1000/h"}, {Name: "tenant", Rate: "15/h"}})
+	for range 15 {
+		_, err = api.Allow(ctx, "ada", "acme")
+		must(err)
+	}
 	_, err = idem.Run(ctx, c, "pay:7", func(context.Context) (string, error) { return secret, nil })
 	must(err)
 	_, err = coalesce.Do(ctx, c, "report", func(context.Context) (string, error) { return secret, nil }, coalesce.Keep(time.Minute))
@@ -110,7 +118,7 @@ func filling(t *testing.T, c *redisx.Client, key string) {
 	began, end := make(chan struct{}), make(chan struct{})
 	done := make(chan error, 1)
 	go func() { // ends with the test
-		_, err := coalesce.Fill(context.Background(), c, key, time.Minute, func(context.Context) (string, error) {
+		_, err := aside.GetOrCompute(context.Background(), c, key, time.Minute, func(context.Context) (string, error) {
 			close(began)
 			<-end
 			return secret, nil
@@ -128,20 +136,23 @@ func filling(t *testing.T, c *redisx.Client, key string) {
 
 // says are what reports must say of what leave makes.
 var says = map[string]string{
-	"members redisx workers":     `web-1`,
-	"shards redisx feeds":        `web-2 has 2`,
-	"lease redisx shard:feeds/0": `^held by web-2 `,
-	"lease redisx shard:feeds/1": `^held by web-2 `,
-	"leader redisx cron":         `led by node-B since \S+, term \d{16}`,
-	"latch redisx warm":          `2 more|1 of 3`,
-	"barrier redisx phase":       `generation 1 .*1 more of 2.*node-C`,
-	"lease redisx video:42":      `^held by node-A since \S+Z, token \d{16}, renewed \d\.\d s ago, lapses in \S+ s unless renewed$`,
-	"lease app video:43":         `^free, last token \d{16}$`,
-	"queue redisx mail":          `^3 waiting, 0 running, 0 delayed, 0 dead; 0 consumers$`,
-	"limiter redisx api:/users":  `^6 of 10 calls left, full again in 2m2\ds; 1 each 36s$`,
-	"idem redisx pay:7":          `^done by \S+ at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, result of \d+ bytes, forgotten in (24h0m0s|23h59m59s)$`,
-	"coalesce redisx report":     `^a value of 8 bytes is stored for (1m0s|[56]\d\.\d s)$`,
-	"fill profile:1":             `^computed by \S+ since \S+Z, which lapses in \S+ s unless renewed$`,
+	"members redisx workers":           `web-1`,
+	"shards redisx feeds":              `web-2 has 2`,
+	"lease redisx shard:feeds/0":       `^held by web-2 `,
+	"lease redisx shard:feeds/1":       `^held by web-2 `,
+	"leader redisx cron":               `led by node-B since \S+, term \d{16}`,
+	"latch redisx warm":                `2 more|1 of 3`,
+	"barrier redisx phase":             `generation 1 .*1 more of 2.*node-C`,
+	"lease redisx video:42":            `^held by node-A since \S+Z, token \d{16}, renewed \d\.\d s ago, lapses in \S+ s unless renewed$`,
+	"lease app video:43":               `^free, last token \d{16}$`,
+	"queue redisx mail":                `^3 waiting, 0 running, 0 delayed, 0 dead; 0 consumers$`,
+	"limiter redisx api:/users":        `^6 of 10 calls left, full again in 2m2\ds; 1 each 36s$`,
+	"limiter redisx tenant:acme":       `^10 of 15 calls left, full again in (1h0m0s|59m59s); 15 each 1h0m0s by sliding window$`,
+	"rule redisx api:rule:tenant:acme": `^rule tenant: refused: 1 each 4m0s, next call fits in (4m0s|3m5\ds)$`,
+	"rule redisx api:rule:user:ada":    `^rule user: `,
+	"idem redisx pay:7":                `^done by \S+ at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, result of \d+ bytes, forgotten in (24h0m0s|23h59m59s)$`,
+	"coalesce redisx report":           `^a value of 8 bytes is stored for (1m0s|[56]\d\.\d s)$`,
+	"fill profile:1":                   `^computed by \S+ since \S+Z, which lapses in \S+ s unless renewed$`,
 }
 
 func TestEveryObjectIsFoundOnceAndExplained(t *testing.T) {
@@ -201,7 +212,7 @@ func TestOptionsNarrowTheSearch(t *testing.T) {
 		want string
 	}{
 		{"a kind", []inspect.Option{inspect.OfKind("queue")}, "queue redisx mail"},
-		{"two kinds", []inspect.Option{inspect.OfKind("idem", "limiter", "idem")}, "idem redisx pay:7,limiter redisx api:/users"},
+		{"two kinds", []inspect.Option{inspect.OfKind("idem", "limiter", "idem")}, "idem redisx pay:7,limiter redisx api:/users,limiter redisx tenant:acme"},
 		{"fills", []inspect.Option{inspect.OfKind("fill")}, "fill profile:1"},
 		{"a namespace", []inspect.Option{inspect.InNamespace("app")}, "lease app video:43"},
 		{"a namespace that nobody uses", []inspect.Option{inspect.InNamespace("ap")}, ""},

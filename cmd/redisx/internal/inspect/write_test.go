@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,7 +108,46 @@ func TestAReportTellsEveryFact(t *testing.T) {
 }
 
 func TestFactsTakeAnyKindOfInfo(t *testing.T) {
-	for _, v := range []any{struct{}{}, struct{ P *member }{}, struct{ S []string }{[]string{"a"}}, struct{ M map[string]int }{}} {
-		facts(reflect.ValueOf(v))
+	type inner struct {
+		Name string `json:"name"`
 	}
+	for _, tt := range []struct {
+		name string
+		info any
+		want [][]string
+	}{
+		{"one without fields", struct{}{}, nil},
+		{"a pointer to nothing has no line", struct{ P *member }{}, nil},
+		{"a pointer to something", struct{ P *inner }{&inner{"a"}}, [][]string{{"p", "name a"}}},
+		{"a list has a line an element, its name is said once", struct{ S []string }{[]string{"a", "b\x1b"}}, [][]string{{"s", "a"}, {"", `"b\x1b"`}}},
+		{"an empty list has no line", struct{ S []string }{}, nil},
+		{"an empty map", struct{ M map[string]int }{}, [][]string{{"m", ""}}},
+		{"a map is sorted", struct{ M map[string]int }{map[string]int{"b": 2, "a": 1}}, [][]string{{"m", "a=1, b=2"}}},
+		{"embedded fields are its own", struct {
+			inner
+			inner2 int
+			N      int
+		}{inner{"a"}, 1, 2}, [][]string{{"n", "2"}}},
+		{"exported embedded fields, too", struct{ Inner }{Inner{"a"}}, [][]string{{"name", "a"}}},
+		{"what is left out in JSON is left out", struct {
+			A int `json:"-"`
+			B int `json:"b,omitempty"`
+			C int `json:"c,omitempty"`
+		}{1, 0, 3}, [][]string{{"c", "3"}}},
+		{"times and durations as people read them", struct {
+			Left time.Duration `json:"left_ns"`
+			At   time.Time     `json:"at"`
+		}{1500 * time.Millisecond, time.Time{}}, [][]string{{"left", "1.5s"}, {"at", "-"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := facts(reflect.ValueOf(tt.info)); !slices.EqualFunc(got, tt.want, slices.Equal) {
+				t.Errorf("facts are %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Inner is embedded by an Info.
+type Inner struct {
+	Name string `json:"name"`
 }

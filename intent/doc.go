@@ -9,6 +9,8 @@
 //		return err // limiter: api:/users limited to 100/1m0s burst 20: fits in 412ms
 //	}
 //
+//	receipt, err := intent.Once(ctx, client, "pay:order-7", charge)
+//
 //	err = intent.LeaseLock(ctx, client, "file:upload", func(ctx context.Context) error {
 //		return upload(ctx) // ctx ends before anyone else gets in
 //	})
@@ -21,20 +23,23 @@
 //
 // Each function stands on one primitive and adds nothing to its semantics:
 //
-//	GetOrCompute, Invalidate   ds/coalesce   cache-aside with one compute across processes
-//	RateLimit                  ds/limiter    GCRA on the server's clock
+//	GetOrCompute, Invalidate   ds/aside      cache-aside with one compute across processes
+//	RateLimit                  ds/limiter    any algorithm, on the server's clock
+//	Once                       ds/idem       one run, and its result for every caller
 //	LeaseLock                  ds/lease      a renewed lease with a fencing token
 //	Leader                     ds/coord      an election with terms, campaigned for again after a loss
 //	WaitFor                    ds/smart      a read for each change that the server tells of
 //
 // # Guarantees
 //
-//   - GetOrCompute: a hit is one GET. Of all processes that miss at once, one
-//     computes and the others get its result; when it dies, exactly one other
-//     takes over, after 5 s at most (FillLease). After Invalidate has returned, no
-//     compute from before it can put an old value back.
+//   - GetOrCompute: a hit is one round trip, or none (Memory). Of all processes
+//     that miss at once, one computes and the others get its result; when it
+//     dies, exactly one other takes over, after 5 s at most. After Invalidate has
+//     returned, no compute from before it can put an old value back.
 //   - RateLimit: exact for any number of processes; a denied call costs nothing
 //     and is told when to come again.
+//   - Once: while its record lasts, fn runs once for a key, and everybody has the
+//     same result; a runner that died is told, not hidden.
 //   - LeaseLock: fn's context ends before the server lets another holder in, and
 //     a lease that was lost while fn ran is an error, even if fn returned nil.
 //   - Leader: fn's context ends before the server lets another process lead.
@@ -45,16 +50,19 @@
 // # Not guaranteed
 //
 //   - Exactly one compute, if computes do not mind their contexts: see the manual
-//     of ds/coalesce.
+//     of ds/aside.
 //   - That two holders' writes to a third party never meet. For that, the third
-//     party must check the fencing token: use lease.With, or coord.Lead, which have
-//     it.
-//   - Any answer without a server: nothing here falls back to deciding alone.
+//     party must check the fencing token: use lease.With, or the Lead of a
+//     coord.Election, which have it.
+//   - Any answer without a server: nothing here falls back to deciding alone, but
+//     for GetOrCompute, whose function is then run once for each process.
 //
 // # State
 //
 //	GetOrCompute   none ─▶ filling ─▶ value ─▶ none
 //	RateLimit      full ─▶ in use ─▶ full
+//	Once           none ─▶ running ─▶ done ─▶ none
+//	                          └─────▶ lost, until somebody has looked
 //	LeaseLock      waiting ─▶ held ─▶ released
 //	                            └───▶ lost: the context ends, with the reason
 //	Leader         waiting ─▶ leading ─▶ resigned
@@ -73,5 +81,5 @@
 //
 // All functions may be called by many goroutines. What they start is owned by the
 // client, whose Close waits for it; on a Doer that is no command.Attacher,
-// GetOrCompute computes on the goroutine of its caller.
+// GetOrCompute waits for its compute.
 package intent

@@ -19,7 +19,7 @@ import (
 //
 // All options of package coord are taken that count for elections: coord.Name,
 // coord.TTL, coord.Weight, coord.Healthy. Inside fn, the same election is
-// lease.ErrReentrant. Where writes must be fenced, use coord.Lead, which has the
+// lease.ErrReentrant. Where writes must be fenced, use Election.Lead, which has the
 // term.
 func Leader(ctx context.Context, d command.Doer, name string, fn func(ctx context.Context) error, opts ...coord.Option) error {
 	return coord.NewElection(d, name, append([]coord.Option{coord.Again()}, opts...)...).

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +61,7 @@ func NewBarrier(d command.Doer, name string, parties int, opts ...Option) *Barri
 // renewed in time, it is a *LostError. Then the generation is broken in the
 // background, unless it has passed meanwhile: in that case the next Await of
 // this Barrier returns its number at once, so that the party stays in step. A
-// *PartiesError says that others wait for another number of parties, an
+// *MismatchError says that others wait for another number of parties, an
 // *UnsafeServerError that the server may evict keys; any other error comes from
 // the server or the connection.
 //
@@ -152,19 +151,9 @@ func (a *arrival) keys() []string {
 	return barrierKeys(a.b.o.namespace, a.b.name, a.generation)
 }
 
-// wait renews the arrival until the generation has ended.
+// wait keeps the arrival until the generation has ended.
 func (a *arrival) wait(ctx context.Context) error {
-	a.hold = hold.Start(ctx, a.sent, hold.Options{
-		TTL: a.b.o.ttl,
-		Renew: func(ctx context.Context) error {
-			v, err := a.keep(ctx)
-			if err == nil && v.standing == gone {
-				return hold.ErrGone
-			}
-			return err
-		},
-		Lost: a.lost,
-	})
+	a.hold = hold.Start(ctx, a.sent, hold.Options{TTL: a.b.o.ttl, Row: a, Doer: a.b.d, Lost: a.lost})
 	defer a.hold.Stop()
 	if err := a.owned.Add(a.hold); err != nil {
 		return err
@@ -173,31 +162,38 @@ func (a *arrival) wait(ctx context.Context) error {
 	return wait.Until(a.hold.Context(), a.b.d, a.keys()[1], a.check)
 }
 
+// Script returns the script that renews arrivals. It is for hold.Row.
+func (a *arrival) Script() *command.Script { return barrierLua.renew }
+
+// Append appends what the script wants of this arrival. It is for hold.Row.
+func (a *arrival) Append(keys []string, args []command.Arg) ([]string, []command.Arg) {
+	return append(keys, a.keys()...), append(args, a.arguments()...)
+}
+
 // check looks whether the generation has ended. It has the form that wait.Until
 // takes.
 func (a *arrival) check(ctx context.Context) (done bool, again time.Duration, err error) {
-	v, err := a.keep(ctx)
+	v, err := command.RunScript(ctx, a.b.d, barrierLua.look, asVerdict, a.keys(), a.arguments()...)
 	switch {
 	case err != nil && final(err):
 		return false, 0, err
 	case err != nil:
 		// The hold says for how long there is a point in asking.
-		return false, a.b.o.ttl / 20, nil
+		return false, min(a.b.o.ttl/20, askAgain), nil
 	case v.standing == gone:
-		return false, 0, a.lost(hold.Gone, nil)
-	case v.standing == waiting:
+		a.hold.Refused(v.server, v.reason, nil)
+		return false, 0, context.Cause(a.hold.Context())
+	case v.standing == waiting && v.lapse > 0:
 		// An arrival lapses in the millisecond after its last.
 		return false, v.lapse + 2*time.Millisecond, nil
+	case v.standing == waiting:
+		return false, 0, nil
 	}
 	a.verdict = v
 	return true, 0, nil
 }
 
-func (a *arrival) keep(ctx context.Context) (verdict, error) {
-	return command.RunScript(ctx, a.b.d, barrierLua.keep, asVerdict, a.keys(), a.arguments()...)
-}
-
-// arguments are those of the scripts for an arrival that was made.
+// arguments are those of the scripts for an arrival that was made, as keys are.
 func (a *arrival) arguments() []command.Arg {
 	return []command.Arg{
 		command.Int(a.generation), command.Str(a.b.o.name), command.Str(a.id),
@@ -205,11 +201,11 @@ func (a *arrival) arguments() []command.Arg {
 	}
 }
 
-// lost builds the error for an arrival that cannot be renewed.
+// lost builds the error for an arrival that is not ours any more.
 func (a *arrival) lost(reason hold.Reason, err error) error {
 	switch {
-	case reason == hold.Gone:
-		return &BrokenError{Name: a.b.name, Generation: a.generation, Party: a.b.o.name, Reason: reasonGone}
+	case reason == hold.Gone, reason == hold.NotOwner, reason == hold.Failover:
+		return &BrokenError{Name: a.b.name, Generation: a.generation, Party: a.b.o.name, Reason: string(reason)}
 	case reason == hold.Released && a.owned.Closed():
 		reason = reasonClosed
 	}
@@ -228,7 +224,7 @@ func (a *arrival) result(ctx context.Context, err error) (int64, error) {
 		b.next = a.generation + 1
 		return 0, &BrokenError{Name: b.name, Generation: a.generation, Party: a.by, Reason: a.why}
 	case err == nil && a.standing == parties:
-		return 0, &PartiesError{Name: b.name, Parties: b.parties, Theirs: int(a.number)}
+		return 0, &MismatchError{Kind: "barrier", Name: b.name, Ours: b.parties, Theirs: int(a.number)}
 	case errors.As(err, &own):
 		b.next = a.generation + 1
 		return 0, own
@@ -249,14 +245,6 @@ func (a *arrival) result(ctx context.Context, err error) (int64, error) {
 // leave breaks the generation, if it is this arrival that waits in it.
 func (a *arrival) leave(ctx context.Context) (bool, error) {
 	return command.RunScript(ctx, a.b.d, barrierLua.leave, command.AsBool, a.keys(), a.arguments()...)
-}
-
-// Info returns who waits at the barrier now.
-func (b *Barrier) Info(ctx context.Context) (BarrierInfo, error) {
-	if b.err != nil {
-		return BarrierInfo{}, b.err
-	}
-	return InspectBarrier(ctx, b.d, b.name, Namespace(b.o.namespace))
 }
 
 // InspectBarrier returns who waits at the barrier of that name. Of the options
@@ -291,23 +279,22 @@ func InspectBarrier(ctx context.Context, d command.Doer, name string, opts ...Op
 	}
 }
 
-// Explain says who waits for how many others since when.
+// Explain says who waits for how many others since when, in one line; of many
+// the ten that lapse first.
 func (i BarrierInfo) Explain() string {
 	switch {
 	case i.Generation == 0:
-		return fmt.Sprintf("Nobody has come to barrier %q, or not for seven days.", i.Name)
+		return "no generation remembered: nobody has come for seven days"
 	case len(i.Arrived) == 0:
-		return fmt.Sprintf("Barrier %q: nobody waits; generation %d comes next.", i.Name, i.Generation)
+		return fmt.Sprintf("nobody waits, generation %d is next", i.Generation)
 	}
-	names := make([]string, len(i.Arrived))
-	for n, p := range i.Arrived {
-		names[n] = p.Name
-		if p.Left <= 0 {
-			names[n] += " (lapsed)"
-		}
-	}
-	return fmt.Sprintf("Barrier %q: generation %d waits since %s for %d more of %d parties; here: %s.",
-		i.Name, i.Generation, i.Since.UTC().Format(time.TimeOnly), i.Parties-len(i.Arrived), i.Parties, strings.Join(names, ", "))
+	return fmt.Sprintf("generation %d waits since %s for %d more of %d parties, here: ", i.Generation, clock(i.Since), i.Parties-len(i.Arrived), i.Parties) +
+		list(len(i.Arrived), func(n int) string {
+			if i.Arrived[n].Left <= 0 {
+				return i.Arrived[n].Name + " (lapsed)"
+			}
+			return i.Arrived[n].Name
+		})
 }
 
 // ended returns err with the cause of ctx in it, if that is why it came.

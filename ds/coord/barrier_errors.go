@@ -3,6 +3,8 @@ package coord
 import (
 	"errors"
 	"fmt"
+
+	"github.com/redisx/redisx/ds/internal/hold"
 )
 
 // ErrGenerationGone: the generation of a barrier that was waited for will never
@@ -25,9 +27,14 @@ type BrokenError struct {
 	//
 	//	left    the party stopped waiting: its context ended
 	//	lapsed  the server heard nothing of the party for a TTL: it has died
-	//	gone    the server knows nothing of our arrival: it was deleted or
-	//	        flushed, or another party has our name. The others may learn of
-	//	        it later.
+	//
+	// Or the Party is our own, which the server does not count any more; the
+	// others may learn of it later:
+	//
+	//	gone       its arrival was deleted or flushed
+	//	not owner  somebody else arrived under its name
+	//	failover   a server answers that was promoted or has restarted, and
+	//	           knows nothing of it
 	Reason string
 }
 
@@ -47,27 +54,13 @@ func (e *BrokenError) Explain() string {
 		why = "stopped waiting for the others because its context ended"
 	case reasonLapsed:
 		why = "was not heard of for a TTL: it has died, or was cut off"
-	case reasonGone:
-		why = "is not known to the server any more: its keys were deleted or flushed, or another party has the same name"
+	case string(hold.Gone):
+		why = "is not known to the server any more: its keys were deleted or flushed"
+	case string(hold.NotOwner):
+		why = "has lost its place to another party of the same name: give each a Name of its own"
+	case string(hold.Failover):
+		why = "is not known to the server that answers now: a replica was promoted, or the server restarted without its data"
 	}
 	return fmt.Sprintf("In generation %d of barrier %q, %s %s. All parties of the generation are told so. Undo or repeat what this phase did, and call Await again: the next generation waits for all parties anew.",
 		e.Generation, e.Name, e.Party, why)
-}
-
-// PartiesError reports that others already wait at a barrier, for another
-// number of parties.
-type PartiesError struct {
-	Name    string // of the barrier
-	Parties int    // ours
-	Theirs  int
-}
-
-// Error names the barrier and both numbers.
-func (e *PartiesError) Error() string {
-	return fmt.Sprintf("coord: barrier %s: it waits for %d parties, not for %d", e.Name, e.Theirs, e.Parties)
-}
-
-// Explain says what to do.
-func (e *PartiesError) Explain() string {
-	return fmt.Sprintf("All parties of barrier %q must be made for the same number of parties. Those that wait now are for %d. The number can change when nobody waits.", e.Name, e.Theirs)
 }

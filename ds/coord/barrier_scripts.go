@@ -1,11 +1,12 @@
 package coord
 
 import (
-	_ "embed" // the scripts
+	"embed"
 	"strconv"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/keys"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
@@ -14,19 +15,24 @@ import (
 var (
 	//go:embed barrier_arrive.lua
 	barrierArriveSource string
-	//go:embed barrier_keep.lua
-	barrierKeepSource string
+	//go:embed barrier_renew.lua
+	barrierRenewSource string
+	//go:embed barrier_look.lua
+	barrierLookSource string
 	//go:embed barrier_leave.lua
 	barrierLeaveSource string
 	//go:embed barrier_inspect.lua
 	barrierInspectSource string
+	//go:embed barrier_end.lua
+	barrierParts embed.FS
 )
 
 // barrierLua are the steps of a barrier.
-var barrierLua = struct{ arrive, keep, leave, inspect *command.Script }{
-	arrive:  command.NewScript(barrierArriveSource),
-	keep:    command.NewScript(barrierKeepSource),
-	leave:   command.NewScript(barrierLeaveSource),
+var barrierLua = struct{ arrive, renew, look, leave, inspect *command.Script }{
+	arrive:  script.New(barrierArriveSource, barrierParts),
+	renew:   script.New(barrierRenewSource, barrierParts),
+	look:    script.New(barrierLookSource, barrierParts),
+	leave:   script.New(barrierLeaveSource, barrierParts),
 	inspect: command.NewScript(barrierInspectSource),
 }
 
@@ -54,15 +60,19 @@ const (
 type verdict struct {
 	standing
 	by, why string        // broken: by which party, left or lapsed
-	lapse   time.Duration // waiting: until an arrival lapses unless renewed
+	lapse   time.Duration // waiting: until another's arrival lapses unless renewed, 0 when there is none
 	number  int64         // other: which one; parties: how many
+	server  string        // gone: which server says so
+	reason  hold.Reason   // gone: why
 }
 
 func asVerdict(v resp3.View) (verdict, error) {
 	f := script.Read(v)
 	r := verdict{standing: standing(f.Text())}
 	switch r.standing {
-	case passed, gone:
+	case passed:
+	case gone:
+		r.server, r.reason = f.Text(), hold.ReasonOf(f.Text())
 	case broken:
 		r.by, r.why = f.Text(), f.Text()
 	case waiting:

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,108 +14,65 @@ import (
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
-
-// lossy is a client that loses answers. Embedding keeps all that a client
-// offers besides Do.
-type lossy struct {
-	*redisx.Client
-	before func(r command.Request) // or nil: called before it is sent
-	lose   func(r command.Request) bool
-}
-
-func (l *lossy) Do(ctx context.Context, r command.Request) (command.Reply, error) {
-	if l.before != nil {
-		l.before(r)
-	}
-	reply, err := l.Client.Do(ctx, r)
-	if err == nil && l.lose != nil && l.lose(r) {
-		reply.Release()
-		return command.Reply{}, &command.Error{Command: r.Name(), Phase: "read", Outcome: command.Maybe, Err: io.ErrUnexpectedEOF}
-	}
-	return reply, err
-}
-
-// runs reports whether r runs the script of that digest, by whichever command.
-func runs(r command.Request, script *command.Script) bool {
-	return r.Len() > 0 && (r.Arg(0).Text() == script.Digest() || r.Arg(0).Text() == script.Source())
-}
-
-// process starts this test binary in a role, and ends with the test.
-func process(t *testing.T, role, url string) *exec.Cmd {
-	t.Helper()
-	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), envChild+"="+role, envChildURL+"="+url)
-	c.Stderr = os.Stderr
-	stdin, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = c.Process.Kill()
-		_ = c.Wait()
-	})
-	return c
-}
 
 // CD3. The parties' own counts are the oracle: who passes its k-th generation
 // must find that all have begun their k-th Await.
 func TestNobodyPassesAGenerationBeforeAllHaveArrivedInIt(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	const parties = 5
-	generations := rounds(200, 1000)
-	var begun [parties]atomic.Int64
-	var repeated atomic.Int64
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	for p := range parties {
-		again := false // the repeat of a lost arrival gets its answer
-		c := &lossy{Client: connect(t, server), lose: func(r command.Request) bool {
-			if !runs(r, coord.BarrierArrive) {
-				return false
-			}
-			again = !again && rand.IntN(5) == 0
-			if again {
-				repeated.Add(1)
-			}
-			return again
-		}}
-		b := coord.NewBarrier(c, "phase", parties, coord.Name(fmt.Sprint("party-", p)), coord.TTL(20*time.Second))
-		wg.Go(func() {
-			for k := int64(1); k <= int64(generations); k++ {
-				time.Sleep(rand.N(2 * time.Millisecond))
-				begun[p].Store(k)
-				g, err := b.Await(ctx)
-				if err != nil || g != k {
-					t.Errorf("party %d passed generation %d with error %v, want %d", p, g, err, k)
-					cancel()
-					return
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		const parties = 5
+		generations := dstest.Rounds(200, 1000)
+		var begun [parties]atomic.Int64
+		var repeated atomic.Int64
+		var wg sync.WaitGroup
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		for p := range parties {
+			again := false // the repeat of a lost arrival gets its answer
+			c := &dstest.Lossy{Client: dstest.Connect(t, server), Lose: func(r command.Request) bool {
+				if !dstest.Runs(r, coord.BarrierArrive) {
+					return false
 				}
-				for q := range parties {
-					if n := begun[q].Load(); n < k {
-						t.Errorf("party %d passed generation %d when party %d had begun only %d", p, k, q, n)
+				again = !again && rand.IntN(5) == 0
+				if again {
+					repeated.Add(1)
+				}
+				return again
+			}}
+			b := coord.NewBarrier(c, "phase", parties, coord.Name(fmt.Sprint("party-", p)), coord.TTL(20*time.Second))
+			wg.Go(func() {
+				for k := int64(1); k <= int64(generations); k++ {
+					time.Sleep(rand.N(2 * time.Millisecond))
+					begun[p].Store(k)
+					g, err := b.Await(ctx)
+					if err != nil || g != k {
+						t.Errorf("party %d passed generation %d with error %v, want %d", p, g, err, k)
+						cancel()
+						return
+					}
+					for q := range parties {
+						if n := begun[q].Load(); n < k {
+							t.Errorf("party %d passed generation %d when party %d had begun only %d", p, k, q, n)
+						}
 					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("%d generations, %d answers lost", generations, repeated.Load())
-	if repeated.Load() == 0 {
-		t.Error("no arrival was repeated: nothing was tested")
-	}
+			})
+		}
+		wg.Wait()
+		t.Logf("%d generations, %d answers lost", generations, repeated.Load())
+		if repeated.Load() == 0 {
+			t.Error("no arrival was repeated: nothing was tested")
+		}
+	})
 }
 
 func init() {
-	children["barrier party"] = func(url string) int {
+	roles["barrier party"] = func(url string) int {
 		c, err := redisx.Connect(context.Background(), url)
 		if err != nil {
 			return 1
@@ -129,12 +83,12 @@ func init() {
 	}
 }
 
-const barrierTestTTL = time.Second
+const barrierTestTTL = 600 * time.Millisecond
 
 // waitersAt waits until n parties wait at the barrier.
 func waitersAt(t *testing.T, c *redisx.Client, name string, n int) {
 	t.Helper()
-	eventually(t, 10*time.Second, fmt.Sprintf("%d parties wait at %s", n, name), func() bool {
+	dstest.Eventually(t, 10*time.Second, fmt.Sprintf("%d parties wait at %s", n, name), func() bool {
 		i, err := coord.InspectBarrier(t.Context(), c, name)
 		return err == nil && len(i.Arrived) == n
 	})
@@ -143,243 +97,260 @@ func waitersAt(t *testing.T, c *redisx.Client, name string, n int) {
 // CD4.
 func TestAPartyKilledWhileItWaitsBreaksTheGeneration(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	c := connect(t, server)
-	victim := process(t, "barrier party", server.URL())
-	waitersAt(t, c, "cd4", 1)
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		c := dstest.Connect(t, server)
+		bounded, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		defer stop()
+		victim := dstest.Process(t, "barrier party", server.URL())
+		waitersAt(t, c, "cd4", 1)
 
-	const rest = 4
-	var parties [rest]*coord.Barrier
-	results := make(chan error, rest)
-	for i := range parties {
-		parties[i] = coord.NewBarrier(c, "cd4", 6, coord.Name(fmt.Sprint("party-", i)), coord.TTL(barrierTestTTL))
-		go func() { _, err := parties[i].Await(t.Context()); results <- err }()
-	}
-	waitersAt(t, c, "cd4", 1+rest)
-	time.Sleep(barrierTestTTL) // all have been renewed: it is not the first TTL that ends
-	killed := time.Now()
-	if err := victim.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	for range rest {
-		err := <-results
-		var e *coord.BrokenError
-		if !errors.As(err, &e) || !errors.Is(err, coord.ErrGenerationGone) || e.Party != "victim" || e.Reason != "lapsed" || e.Generation != 1 {
-			t.Errorf("Await: %v, want generation 1 broken by the victim", err)
+		const rest = 4
+		var parties [rest]*coord.Barrier
+		results := make(chan error, rest)
+		for i := range parties {
+			parties[i] = coord.NewBarrier(c, "cd4", 6, coord.Name(fmt.Sprint("party-", i)), coord.TTL(barrierTestTTL))
+			go func() { _, err := parties[i].Await(bounded); results <- err }()
 		}
-		if took := time.Since(killed); took > barrierTestTTL+time.Second {
-			t.Errorf("told after %v, want at most the TTL and a second", took)
+		waitersAt(t, c, "cd4", 1+rest)
+		time.Sleep(barrierTestTTL) // all have been renewed: it is not the first TTL that ends
+		killed := time.Now()
+		if err := victim.Process.Kill(); err != nil {
+			t.Fatal(err)
 		}
-	}
-	t.Logf("told %v after the kill, TTL %v", time.Since(killed), barrierTestTTL)
-
-	// Who comes only now, in step with the others, is told, too; a newcomer is not.
-	var wg sync.WaitGroup
-	for i := range 6 {
-		b := coord.NewBarrier(c, "cd4", 6, coord.Name(fmt.Sprint("party-", i)))
-		if i < rest {
-			b = parties[i]
-		}
-		wg.Go(func() {
-			if g, err := b.Await(t.Context()); g != 2 || err != nil {
-				t.Errorf("the generation after: %d, %v, want 2", g, err)
+		for range rest {
+			err := <-results
+			var e *coord.BrokenError
+			if !errors.As(err, &e) || !errors.Is(err, coord.ErrGenerationGone) || e.Party != "victim" || e.Reason != "lapsed" || e.Generation != 1 {
+				t.Errorf("Await: %v, want generation 1 broken by the victim", err)
 			}
-		})
-	}
-	wg.Wait()
+			if took := time.Since(killed); took > barrierTestTTL+time.Second {
+				t.Errorf("told after %v, want at most the TTL and a second", took)
+			}
+		}
+		t.Logf("told %v after the kill, TTL %v", time.Since(killed), barrierTestTTL)
+
+		// Who comes only now, in step with the others, is told, too; a newcomer is not.
+		var wg sync.WaitGroup
+		for i := range 6 {
+			b := coord.NewBarrier(c, "cd4", 6, coord.Name(fmt.Sprint("party-", i)))
+			if i < rest {
+				b = parties[i]
+			}
+			wg.Go(func() {
+				if g, err := b.Await(bounded); g != 2 || err != nil {
+					t.Errorf("the generation after: %d, %v, want 2", g, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 func TestAPartyThatLeavesBreaksTheGenerationForAll(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	a := coord.NewBarrier(c, "leave", 3, coord.Name("a"))
-	b := coord.NewBarrier(c, "leave", 3, coord.Name("b"))
-	late := coord.NewBarrier(c, "leave", 3, coord.Name("late"))
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		a := coord.NewBarrier(c, "leave", 3, coord.Name("a"))
+		b := coord.NewBarrier(c, "leave", 3, coord.Name("b"))
+		late := coord.NewBarrier(c, "leave", 3, coord.Name("late"))
 
-	var wg sync.WaitGroup
-	for _, p := range []*coord.Barrier{a, b, late} {
-		wg.Go(func() {
-			if g, err := p.Await(t.Context()); g != 1 || err != nil {
-				t.Errorf("Await: %d, %v", g, err)
-			}
-		})
-	}
-	wg.Wait()
+		var wg sync.WaitGroup
+		for _, p := range []*coord.Barrier{a, b, late} {
+			wg.Go(func() {
+				if g, err := p.Await(t.Context()); g != 1 || err != nil {
+					t.Errorf("Await: %d, %v", g, err)
+				}
+			})
+		}
+		wg.Wait()
 
-	enough := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	results := make(chan error, 1)
-	go func() { _, err := b.Await(t.Context()); results <- err }()
-	waitersAt(t, c, "leave", 1)
-	left := make(chan error, 1)
-	go func() { _, err := a.Await(ctx); left <- err }()
-	waitersAt(t, c, "leave", 2)
-	start := time.Now()
-	cancel(enough)
-	if err := <-left; !errors.Is(err, enough) || time.Since(start) > time.Second {
-		t.Errorf("who left got %v after %v, want the cause at once", err, time.Since(start))
-	}
-	var e *coord.BrokenError
-	if err := <-results; !errors.As(err, &e) || e.Party != "a" || e.Reason != "left" || e.Generation != 2 {
-		t.Errorf("who waited got %v, want generation 2 broken because a left", err)
-	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("told %v after the leaving, want it by push", took)
-	}
-	if _, err := late.Await(t.Context()); !errors.As(err, &e) || e.Generation != 2 {
-		t.Errorf("who came late got %v, want generation 2 broken", err)
-	}
-	for _, p := range []*coord.Barrier{a, b, late} {
-		wg.Go(func() {
-			if g, err := p.Await(t.Context()); g != 3 || err != nil {
-				t.Errorf("Await: %d, %v, want 3", g, err)
-			}
-		})
-	}
-	wg.Wait()
+		enough := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		results := make(chan error, 1)
+		go func() { _, err := b.Await(t.Context()); results <- err }()
+		waitersAt(t, c, "leave", 1)
+		left := make(chan error, 1)
+		go func() { _, err := a.Await(ctx); left <- err }()
+		waitersAt(t, c, "leave", 2)
+		start := time.Now()
+		cancel(enough)
+		if err := <-left; !errors.Is(err, enough) || time.Since(start) > time.Second {
+			t.Errorf("who left got %v after %v, want the cause at once", err, time.Since(start))
+		}
+		var e *coord.BrokenError
+		if err := <-results; !errors.As(err, &e) || e.Party != "a" || e.Reason != "left" || e.Generation != 2 {
+			t.Errorf("who waited got %v, want generation 2 broken because a left", err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("told %v after the leaving, want it by push", took)
+		}
+		if _, err := late.Await(t.Context()); !errors.As(err, &e) || e.Generation != 2 {
+			t.Errorf("who came late got %v, want generation 2 broken", err)
+		}
+		for _, p := range []*coord.Barrier{a, b, late} {
+			wg.Go(func() {
+				if g, err := p.Await(t.Context()); g != 3 || err != nil {
+					t.Errorf("Await: %d, %v, want 3", g, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
 }
 
 // The goodbye of an Await that has ended must not break what the party's next
 // Await waits in.
 func TestALateGoodbyeDoesNotBreakTheNextWait(t *testing.T) {
 	t.Parallel()
-	bounded, stop := context.WithTimeout(t.Context(), 10*time.Second)
-	defer stop()
-	server := serverstest.Start(t)
-	late, sent, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	var begun, done sync.Once
-	c := &lossy{Client: connect(t, server), before: func(r command.Request) {
-		if runs(r, coord.BarrierLeave) {
-			begun.Do(func() { close(sent) })
-			<-late
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		bounded, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		late, sent, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+		var begun, done sync.Once
+		c := &dstest.Lossy{Client: dstest.Connect(t, server), Before: func(r command.Request) {
+			if dstest.Runs(r, coord.BarrierLeave) {
+				begun.Do(func() { close(sent) })
+				<-late
+			}
+		}, Lose: func(r command.Request) bool {
+			if r.Len() > 0 && r.Arg(0).Text() == coord.BarrierLeave.Source() { // EVAL: it is the first
+				done.Do(func() { close(answered) })
+			}
+			return false
+		}}
+		b := coord.NewBarrier(c, "late", 2, coord.Name("a"))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			waitersAt(t, c.Client, "late", 1)
+			cancel()
+		}()
+		if _, err := b.Await(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Await: %v", err)
 		}
-	}, lose: func(r command.Request) bool {
-		if r.Len() > 0 && r.Arg(0).Text() == coord.BarrierLeave.Source() { // EVAL: it is the first
-			done.Do(func() { close(answered) })
+		<-sent
+		first := dstest.Cmd(t, c.Client, "HGET", "{redisx:barrier:late}:ids:1", "a").Text()
+		result := make(chan error, 1)
+		go func() {
+			g, err := b.Await(bounded)
+			if err == nil && g != 1 {
+				err = fmt.Errorf("passed %d, want 1", g)
+			}
+			result <- err
+		}()
+		// The party has taken its place again when the server knows another id.
+		dstest.Eventually(t, 5*time.Second, "the party has arrived again", func() bool {
+			return dstest.Cmd(t, c.Client, "HGET", "{redisx:barrier:late}:ids:1", "a").Text() != first
+		})
+		close(late)
+		<-answered
+		if g, err := coord.NewBarrier(c, "late", 2, coord.Name("b")).Await(bounded); g != 1 || err != nil {
+			t.Errorf("the other: %d, %v", g, err)
 		}
-		return false
-	}}
-	b := coord.NewBarrier(c, "late", 2, coord.Name("a"))
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		waitersAt(t, c.Client, "late", 1)
-		cancel()
-	}()
-	if _, err := b.Await(ctx); !errors.Is(err, context.Canceled) {
-		t.Fatalf("Await: %v", err)
-	}
-	<-sent
-	first := cmd(t, c.Client, "HGET", "{redisx:barrier:late}:ids:1", "a").Text()
-	result := make(chan error, 1)
-	go func() {
-		g, err := b.Await(bounded)
-		if err == nil && g != 1 {
-			err = fmt.Errorf("passed %d, want 1", g)
+		if err := <-result; err != nil {
+			t.Errorf("the party: %v", err)
 		}
-		result <- err
-	}()
-	// The party has taken its place again when the server knows another id.
-	eventually(t, 5*time.Second, "the party has arrived again", func() bool {
-		return cmd(t, c.Client, "HGET", "{redisx:barrier:late}:ids:1", "a").Text() != first
 	})
-	close(late)
-	<-answered
-	if g, err := coord.NewBarrier(c, "late", 2, coord.Name("b")).Await(bounded); g != 1 || err != nil {
-		t.Errorf("the other: %d, %v", g, err)
-	}
-	if err := <-result; err != nil {
-		t.Errorf("the party: %v", err)
-	}
 }
 
 func TestANewcomerJoinsTheGenerationToCome(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	for range 3 {
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() {
-				if _, err := coord.NewBarrier(c, "new", 2).Await(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		for range 3 {
+			var wg sync.WaitGroup
+			for range 2 {
+				wg.Go(func() {
+					if _, err := coord.NewBarrier(c, "new", 2).Await(t.Context()); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
 		}
-		wg.Wait()
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if g, err := coord.NewBarrier(c, "new", 2).Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a newcomer alone: %d, %v, want it to wait", g, err)
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if g, err := coord.NewBarrier(c, "new", 2).Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a newcomer alone: %d, %v, want it to wait", g, err)
+		}
+	})
 }
 
 func TestAPartyCountsOnceByItsName(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	replaced := make(chan error, 1)
-	go func() {
-		_, err := coord.NewBarrier(c, "once", 2, coord.Name("a"), coord.TTL(300*time.Millisecond)).Await(ctx)
-		replaced <- err
-	}()
-	waitersAt(t, c, "once", 1)
-	again := make(chan error, 1)
-	go func() { _, err := coord.NewBarrier(c, "once", 2, coord.Name("a")).Await(ctx); again <- err }()
-	// The first learns with its renewal that the place is another's now.
-	var e *coord.BrokenError
-	if err := <-replaced; !errors.As(err, &e) || e.Reason != "gone" {
-		t.Errorf("the one whose name was taken got %v, want it gone", err)
-	}
-	select {
-	case err := <-again:
-		t.Fatalf("one party passed a barrier of two: %v", err)
-	default:
-	}
-	if g, err := coord.NewBarrier(c, "once", 2, coord.Name("b")).Await(ctx); g != 1 || err != nil {
-		t.Errorf("Await: %d, %v", g, err)
-	}
-	if err := <-again; err != nil {
-		t.Errorf("Await: %v", err)
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		replaced := make(chan error, 1)
+		go func() {
+			_, err := coord.NewBarrier(c, "once", 2, coord.Name("a"), coord.TTL(300*time.Millisecond)).Await(ctx)
+			replaced <- err
+		}()
+		waitersAt(t, c, "once", 1)
+		time.Sleep(150 * time.Millisecond) // past its looks at the start: nothing but its renewal can tell it
+		again := make(chan error, 1)
+		go func() { _, err := coord.NewBarrier(c, "once", 2, coord.Name("a")).Await(ctx); again <- err }()
+		// The first learns with its renewal that the place is another's now.
+		var e *coord.BrokenError
+		if err := <-replaced; !errors.As(err, &e) || e.Reason != "not owner" {
+			t.Errorf("the one whose name was taken got %v, want it told so", err)
+		}
+		select {
+		case err := <-again:
+			t.Fatalf("one party passed a barrier of two: %v", err)
+		default:
+		}
+		if g, err := coord.NewBarrier(c, "once", 2, coord.Name("b")).Await(ctx); g != 1 || err != nil {
+			t.Errorf("Await: %d, %v", g, err)
+		}
+		if err := <-again; err != nil {
+			t.Errorf("Await: %v", err)
+		}
+	})
 }
 
 func TestABarrierSharedByGoroutinesSaysSo(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	b := coord.NewBarrier(c, "shared", 2)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _, _ = b.Await(ctx) }()
-	waitersAt(t, c, "shared", 1)
-	if _, err := b.Await(ctx); err == nil || !strings.Contains(err.Error(), "a Barrier of its own") {
-		t.Errorf("a second Await: %v", err)
-	}
-	cancel()
-	<-done
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		b := coord.NewBarrier(c, "shared", 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = b.Await(ctx) }()
+		waitersAt(t, c, "shared", 1)
+		if _, err := b.Await(ctx); err == nil || !strings.Contains(err.Error(), "a Barrier of its own") {
+			t.Errorf("a second Await: %v", err)
+		}
+		cancel()
+		<-done
+	})
 }
 
 func TestPartiesThatDisagreeAreTold(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _, _ = coord.NewBarrier(c, "n", 3).Await(ctx) }()
-	waitersAt(t, c, "n", 1)
-	_, err := coord.NewBarrier(c, "n", 2).Await(ctx)
-	var e *coord.PartiesError
-	if !errors.As(err, &e) || e.Theirs != 3 || e.Parties != 2 {
-		t.Errorf("Await: %v, want a PartiesError", err)
-	}
-	cancel()
-	<-done
-	for _, b := range []*coord.Barrier{
-		coord.NewBarrier(c, "", 2), coord.NewBarrier(c, "x", 0), coord.NewBarrier(c, "x", 2, coord.TTL(time.Millisecond)),
-	} {
-		if _, err := b.Await(t.Context()); err == nil {
-			t.Error("Await with bad arguments succeeded")
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = coord.NewBarrier(c, "n", 3).Await(ctx) }()
+		waitersAt(t, c, "n", 1)
+		_, err := coord.NewBarrier(c, "n", 2).Await(ctx)
+		var e *coord.MismatchError
+		if !errors.As(err, &e) || e.Kind != "barrier" || e.Theirs != 3 || e.Ours != 2 || !strings.Contains(e.Explain(), "nobody waits") {
+			t.Errorf("Await: %v, want a MismatchError", err)
 		}
-	}
+		cancel()
+		<-done
+		for _, b := range []*coord.Barrier{
+			coord.NewBarrier(c, "", 2), coord.NewBarrier(c, "x", 0), coord.NewBarrier(c, "x", 2, coord.TTL(time.Millisecond)),
+		} {
+			if _, err := b.Await(t.Context()); err == nil {
+				t.Error("Await with bad arguments succeeded")
+			}
+		}
+	})
 }
 
 // The server is away for longer than the TTL. Renewals that it finds when it is
@@ -387,84 +358,90 @@ func TestPartiesThatDisagreeAreTold(t *testing.T) {
 // others agree on what passed.
 func TestAPartyThatCannotRenewGivesUpAndStaysInStep(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	c := connect(t, server)
-	b := coord.NewBarrier(c, "frozen", 2, coord.Name("a"), coord.TTL(400*time.Millisecond))
-	result := make(chan error, 1)
-	go func() { _, err := b.Await(t.Context()); result <- err }()
-	waitersAt(t, c, "frozen", 1)
-	if err := server.Pause(); err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	var e *coord.LostError
-	if err := <-result; !errors.As(err, &e) || e.Reason != "expired" {
-		t.Errorf("Await: %v, want it expired", err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("gave up after %v, TTL 400 ms", took)
-	}
-	if err := server.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	other := make(chan int64, 1)
-	go func() {
-		g, err := coord.NewBarrier(c, "frozen", 2, coord.Name("b")).Await(ctx)
-		for errors.Is(err, coord.ErrGenerationGone) {
-			g, err = coord.NewBarrier(c, "frozen", 2, coord.Name("b")).Await(ctx)
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		c := dstest.Connect(t, server)
+		b := coord.NewBarrier(c, "frozen", 2, coord.Name("a"), coord.TTL(400*time.Millisecond))
+		result := make(chan error, 1)
+		go func() { _, err := b.Await(t.Context()); result <- err }()
+		waitersAt(t, c, "frozen", 1)
+		if err := server.Pause(); err != nil {
+			t.Fatal(err)
 		}
+		start := time.Now()
+		var e *coord.LostError
+		if err := <-result; !errors.As(err, &e) || e.Reason != "expired" {
+			t.Errorf("Await: %v, want it expired", err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("gave up after %v, TTL 400 ms", took)
+		}
+		if err := server.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		other := make(chan int64, 1)
+		go func() {
+			g, err := coord.NewBarrier(c, "frozen", 2, coord.Name("b")).Await(ctx)
+			for errors.Is(err, coord.ErrGenerationGone) {
+				g, err = coord.NewBarrier(c, "frozen", 2, coord.Name("b")).Await(ctx)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			other <- g
+		}()
+		g, err := b.Await(ctx)
 		if err != nil {
-			t.Error(err)
+			t.Errorf("Await after it: %v", err)
 		}
-		other <- g
-	}()
-	g, err := b.Await(ctx)
-	if err != nil {
-		t.Errorf("Await after it: %v", err)
-	}
-	if o := <-other; g != o {
-		t.Errorf("the party passed %d and the other %d, want both the same", g, o)
-	}
+		if o := <-other; g != o {
+			t.Errorf("the party passed %d and the other %d, want both the same", g, o)
+		}
+	})
 }
 
 func TestADeletedBarrierIsSaidToBeGone(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	result := make(chan error, 1)
-	b := coord.NewBarrier(c, "flushed", 2, coord.Name("a"))
-	go func() { _, err := b.Await(t.Context()); result <- err }()
-	waitersAt(t, c, "flushed", 1)
-	start := time.Now()
-	cmd(t, c, "FLUSHALL")
-	var e *coord.BrokenError
-	if err := <-result; !errors.As(err, &e) || e.Reason != "gone" || time.Since(start) > 2*time.Second {
-		t.Errorf("Await: %v after %v, want it gone at once", err, time.Since(start))
-	}
-	if i, err := b.Info(t.Context()); err != nil || i.Generation != 0 {
-		t.Errorf("Info: %+v, %v", i, err)
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		result := make(chan error, 1)
+		b := coord.NewBarrier(c, "flushed", 2, coord.Name("a"))
+		go func() { _, err := b.Await(t.Context()); result <- err }()
+		waitersAt(t, c, "flushed", 1)
+		start := time.Now()
+		dstest.Cmd(t, c, "FLUSHALL")
+		var e *coord.BrokenError
+		if err := <-result; !errors.As(err, &e) || e.Reason != "gone" || time.Since(start) > 2*time.Second {
+			t.Errorf("Await: %v after %v, want it gone at once", err, time.Since(start))
+		}
+		if i, err := coord.InspectBarrier(t.Context(), c, "flushed"); err != nil || i.Generation != 0 {
+			t.Errorf("Info: %+v, %v", i, err)
+		}
+	})
 }
 
 func TestABarrierLeavesNoKeyWithoutEnd(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	for range 3 {
-		if _, err := coord.NewBarrier(c, "keys", 1).Await(t.Context()); err != nil {
-			t.Fatal(err)
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		for range 3 {
+			if _, err := coord.NewBarrier(c, "keys", 1).Await(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := coord.NewBarrier(c, "keys", 2).Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Await: %v, want the end of its context", err)
-	}
-	allKeysEnd(t, c)
-	i, err := coord.InspectBarrier(t.Context(), c, "keys")
-	if err != nil || i.Generation < 4 {
-		t.Errorf("Info: %+v, %v", i, err)
-	}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := coord.NewBarrier(c, "keys", 2).Await(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Await: %v, want the end of its context", err)
+		}
+		allKeysEnd(t, c)
+		i, err := coord.InspectBarrier(t.Context(), c, "keys")
+		if err != nil || i.Generation < 4 {
+			t.Errorf("Info: %+v, %v", i, err)
+		}
+	})
 }
 
 // allKeysEnd checks that the server holds keys, and that each has a TTL.
@@ -475,7 +452,7 @@ func allKeysEnd(t *testing.T, c *redisx.Client) {
 		t.Fatalf("KEYS: %d, %v", len(found), err)
 	}
 	for _, k := range found {
-		if ttl := number(t, c, "PTTL", k); ttl <= 0 {
+		if ttl := dstest.Int(t, c, "PTTL", k); ttl <= 0 {
 			t.Errorf("%s has a TTL of %d", k, ttl)
 		}
 	}
@@ -483,30 +460,32 @@ func allKeysEnd(t *testing.T, c *redisx.Client) {
 
 func TestAWaitingPartyEndsWithItsClient(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	c, err := redisx.Connect(t.Context(), server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := make(chan error, 1)
-	go func() { _, err := coord.NewBarrier(c, "closing", 2).Await(t.Context()); result <- err }()
-	waitersAt(t, connect(t, server), "closing", 1)
-	if err := c.Close(); err != nil {
-		t.Error(err)
-	}
-	select {
-	case err := <-result:
-		if err == nil {
-			t.Error("Await succeeded on a closed client")
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		c, err := redisx.Connect(t.Context(), server.URL())
+		if err != nil {
+			t.Fatal(err)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("Await goes on after Close")
-	}
+		result := make(chan error, 1)
+		go func() { _, err := coord.NewBarrier(c, "closing", 2).Await(t.Context()); result <- err }()
+		waitersAt(t, dstest.Connect(t, server), "closing", 1)
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		select {
+		case err := <-result:
+			if err == nil {
+				t.Error("Await succeeded on a closed client")
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("Await goes on after Close")
+		}
+	})
 }
 
 func TestABarrierOnAServerThatEvictsIsRefused(t *testing.T) {
 	t.Parallel()
-	c := connect(t, serverstest.Start(t, servers.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}}))
+	c := dstest.Connect(t, serverstest.Start(t, servers.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}}))
 	var e *coord.UnsafeServerError
 	if _, err := coord.NewBarrier(c, "evict", 1).Await(t.Context()); !errors.As(err, &e) {
 		t.Errorf("Await: %v, want it refused", err)
@@ -518,21 +497,23 @@ func TestABarrierOnAServerThatEvictsIsRefused(t *testing.T) {
 
 func TestABarrierExplainsItself(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _, _ = coord.NewBarrier(c, "why", 3, coord.Name("web-1")).Await(ctx) }()
-	waitersAt(t, c, "why", 1)
-	i, err := coord.InspectBarrier(ctx, c, "why")
-	if err != nil || i.Parties != 3 || i.Generation != 1 || i.Since.IsZero() || i.Arrived[0].Left <= 0 {
-		t.Errorf("%+v, %v", i, err)
-	}
-	if s := i.Explain(); !strings.Contains(s, "for 2 more of 3 parties; here: web-1") {
-		t.Errorf("Explain: %s", s)
-	}
-	cancel()
-	<-done
-	if s := (coord.BarrierInfo{Name: "why"}).Explain(); !strings.Contains(s, "Nobody has come") {
-		t.Errorf("Explain: %s", s)
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = coord.NewBarrier(c, "why", 3, coord.Name("web-1")).Await(ctx) }()
+		waitersAt(t, c, "why", 1)
+		i, err := coord.InspectBarrier(ctx, c, "why")
+		if err != nil || i.Parties != 3 || i.Generation != 1 || i.Since.IsZero() || i.Arrived[0].Left <= 0 {
+			t.Errorf("%+v, %v", i, err)
+		}
+		if s := i.Explain(); !strings.HasPrefix(s, "generation 1 waits since ") || !strings.HasSuffix(s, "Z for 2 more of 3 parties, here: web-1") {
+			t.Errorf("Explain: %s", s)
+		}
+		cancel()
+		<-done
+		if s := (coord.BarrierInfo{Name: "why"}).Explain(); !strings.HasPrefix(s, "no generation remembered") {
+			t.Errorf("Explain: %s", s)
+		}
+	})
 }

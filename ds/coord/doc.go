@@ -1,20 +1,21 @@
 // Package coord lets processes agree: who leads, who is there, when to go on.
 //
-//	err := coord.Lead(ctx, client, "cron", func(ctx context.Context, t *coord.Term) error {
+//	cron := coord.NewElection(client, "cron", coord.Again())
+//	err := cron.Lead(ctx, func(ctx context.Context, t *coord.Term) error {
 //		for tick := range ticks(ctx) { // ctx ends before anybody else leads
 //			if _, err := t.Do(ctx, command.Set("cron:last", tick)); err != nil { // refused when this term is over
 //				return err
 //			}
 //		}
 //		return ctx.Err()
-//	}, coord.Again())
+//	})
 //
 // # Elections
 //
 // An election has candidates, of which one at a time leads. A leadership is a
-// term, and the term's number is a fencing token: Lead runs a function while it
-// leads, Election.Campaign returns the Term instead, Election.Leader and
-// Election.Observe tell anybody who leads.
+// term, and the term's number is a fencing token: Election.Lead runs a function
+// while it leads, Campaign returns the Term instead, Leader and Observe tell
+// anybody who leads.
 //
 // It stands on package lease: the election "cron" is the lease "leader:cron", a
 // term is a grant of it, and all that is promised there is promised here.
@@ -93,8 +94,11 @@
 //     have arrived in it. An arrival that is sent twice counts once, in one
 //     generation only.
 //   - A party that stops waiting breaks its generation: at once when its context
-//     ends, and a TTL after its last sign of life when it dies. All others that
-//     wait get a *BrokenError that names it. The generation after is usable.
+//     ends, and a TTL after its last renewal when it dies. All others that wait
+//     get a *BrokenError that names it. The generation after is usable.
+//   - A party whose arrival the server does not count any more, because it was
+//     deleted, taken by another of its name, or not there after a failover, is
+//     told so with its next renewal, by a *BrokenError that names itself.
 //   - A party that passed generation n arrives next in n+1, however fast it is.
 //   - They are told by push (250 ms later at most where the server cannot push).
 //
@@ -103,11 +107,12 @@
 // generation's number at once. After the loss of the server's data, or seven days
 // without a visitor, generations are numbered from what the first party knows.
 //
-//	         all parties are there
-//	waiting ─────────────────────────▶ passed     the number of it
-//	  │ ▲ │
-//	  └─┘ └─ one left, or has lapsed ─▶ broken     *BrokenError
 //	 renew
+//	  ┌─┐    all parties are there
+//	  │ ▼ ┌───────────────────────────▶ passed    the number of it
+//	waiting── one left, or has lapsed ─▶ broken   *BrokenError of that one, to all
+//	      ├── gone, not owner, failover ▶ not counted   *BrokenError of our own
+//	      └── expired, clock, closed ──▶ given up *LostError, and it breaks for the others
 //
 //	{redisx:barrier:NAME}:barrier       hash  kind v generation                  lives 7 days after a visitor
 //	{redisx:barrier:NAME}:generation:N  hash  kind v parties since ended by why  lives 7 days, and 2 TTLs after its end
@@ -133,6 +138,11 @@
 // opened. It does not renew itself: choose the TTL (24 h by default) longer than
 // members take.
 //
+//	        Create            all members are done
+//	none ───────────▶ closed ─────────────────────▶ open
+//	  ▲                  │                           │
+//	  └──── its TTL has passed, or it was deleted ───┘
+//
 //	{redisx:latch:NAME}:latch  hash  kind v count ttl since open  lives for the TTL, and again when it opens
 //	{redisx:latch:NAME}:done   set   members that are done        lives as long
 //
@@ -156,7 +166,12 @@
 //
 // Not guaranteed: that two who look see the same at the same moment, or that each
 // change is seen: what must be one member's alone needs a lease, or shards.
-// Renewals of memberships are not sent together, as those of leases are.
+//
+//	                 the name is free            expired, gone, not owner,
+//	joining ─────────────────────────▶ member ───────────────────────────▶ lost
+//	   ▲ │ another has the name         │ ▲ │     failover, clock, closed
+//	   └─┘ until it leaves or lapses    └─┘ └─ Leave ─▶ left
+//	                                   renew
 //
 //	{redisx:members:NAME}:members  hash  kind v shards changed                          lives up to 20 TTLs after the last renewal
 //	{redisx:members:NAME}:beats    zset  member, until when                             lives 2 TTLs
@@ -200,6 +215,11 @@
 // the start of the last confirmed request + TTL − margin, by the monotonic clock,
 // where margin is a tenth of the TTL, between 5 ms and 1 s. Head starts and
 // intervals between health checks are measured by the local monotonic clock.
+//
+// Terms, memberships and arrivals are renewed every third of their TTL, those of
+// one client together: up to 256 of a kind by one script. The answer names the
+// server, so a server that has taken another's place and does not know what was
+// held is told apart (failover) from one that has lost it (gone).
 //
 // # Concurrency
 //

@@ -99,8 +99,18 @@ func (e *Election) leaseOptions() []lease.Option {
 // Whatever the error, this candidate does not lead and stands no more.
 func (e *Election) Campaign(ctx context.Context) (*Term, error) { return e.campaign(ctx, e.o.weight) }
 
-// Lead campaigns, runs fn with the context of the term, and resigns, also when
-// fn panics. It is the function Lead, with the options of the Election.
+// Lead waits until this candidate leads, runs fn, and resigns, also when fn
+// panics. The context of fn ends before anybody else can lead, with a
+// *LostError as context.Cause; fn should return then, as the term ends on the
+// server only when fn has returned, or after the TTL. ctx bounds the wait, too.
+//
+// It returns what fn returned. If the term was lost before it was resigned, the
+// *LostError is joined to it, even when fn returned nil: fn may have run beside
+// another leader. With Again it campaigns anew instead, and returns only when fn
+// has returned without a loss, when ctx has ended, when the client is closed, or
+// for an error that asking again does not mend, such as NOPERM. If ctx ends
+// while others lead, the error is that of Campaign. A resignation without an
+// answer is no error: others lead after the TTL.
 func (e *Election) Lead(ctx context.Context, fn func(ctx context.Context, t *Term) error) error {
 	if e.err != nil {
 		return e.err
@@ -128,24 +138,6 @@ func (e *Election) Lead(ctx context.Context, fn func(ctx context.Context, t *Ter
 			weight = 0 // somebody wants another leader, if there is one
 		}
 	}
-}
-
-// Lead waits until this candidate leads, runs fn, and resigns, also when fn
-// panics. The context of fn ends before anybody else can lead, with a
-// *LostError as context.Cause; fn should return then, as the term ends on the
-// server only when fn has returned, or after the TTL. ctx bounds the wait, too.
-//
-// It returns what fn returned. If the term was lost before it was resigned, the
-// *LostError is joined to it, even when fn returned nil: fn may have run beside
-// another leader. With Again it campaigns anew instead, and returns only when fn
-// has returned without a loss, when ctx has ended, when the client is closed, or
-// for an error that asking again does not mend, such as NOPERM. If ctx ends
-// while others lead, the error is that of Campaign. A resignation without an
-// answer is no error: others lead after the TTL.
-//
-// The options are those of NewElection.
-func Lead(ctx context.Context, d command.Doer, name string, fn func(ctx context.Context, t *Term) error, opts ...Option) error {
-	return NewElection(d, name, opts...).Lead(ctx, fn)
 }
 
 // serve runs fn for a term and resigns. It returns the loss of the term, if it

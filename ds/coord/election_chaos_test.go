@@ -18,6 +18,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -32,7 +33,7 @@ const (
 	envChaosUnfenced = "REDISX_TEST_COORD_UNFENCED"
 )
 
-func init() { children["candidate"] = candidateChild }
+func init() { roles["candidate"] = candidateChild }
 
 // candidateChild is the body of a process that campaigns for ever and writes to
 // the log while it leads. SIGUSR1 makes it resign.
@@ -116,10 +117,19 @@ type reigns struct {
 	took  map[fault][]time.Duration // from the fault to the first write of the next term
 }
 
+// run plays on one server, by a random seed, and reports.
+func (o chaos) run(t *testing.T, f servers.Flavor) {
+	o.server.Flavor = f
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r, log := o.play(t, seed)
+	r.report(log)
+}
+
 // play disturbs an election and returns the log of its writes.
 func (o chaos) play(t *testing.T, seed uint64) (*reigns, []int64) {
 	s := serverstest.Start(t, o.server)
-	r := &reigns{t: t, o: o, s: s, c: connect(t, s), nodes: map[string]*exec.Cmd{}, took: map[fault][]time.Duration{}}
+	r := &reigns{t: t, o: o, s: s, c: dstest.Connect(t, s), nodes: map[string]*exec.Cmd{}, took: map[fault][]time.Duration{}}
 	for range o.candidates {
 		r.spawn()
 	}
@@ -128,17 +138,17 @@ func (o chaos) play(t *testing.T, seed uint64) (*reigns, []int64) {
 	term = r.written(term, 10*time.Second)
 	for n := 0; n < o.elections || time.Since(began) < o.lasting; n++ {
 		if n%10 == 9 {
-			cmd(t, r.c, "SCRIPT", "FLUSH")
+			dstest.Cmd(t, r.c, "SCRIPT", "FLUSH")
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(o.ttl / 4)))) // anywhere between two renewals
 		term = r.disturb(o.faults[random.IntN(len(o.faults))], term)
 	}
 	if o.unfenced {
 		// The last to be stopped has its late write ahead of it.
-		eventually(t, 5*time.Second, "a late write", func() bool { return len(misplaced(tokens(t, r.c, chaosLog))) > 0 })
+		dstest.Eventually(t, 5*time.Second, "a late write", func() bool { return len(misplaced(tokens(t, r.c, chaosLog))) > 0 })
 	}
 	for _, p := range r.nodes {
-		end(p)
+		dstest.Kill(p)
 	}
 	return r, tokens(t, r.c, chaosLog)
 }
@@ -148,34 +158,19 @@ func (r *reigns) spawn() {
 	r.t.Helper()
 	r.next++
 	name := "node-" + strconv.Itoa(r.next)
-	p := exec.Command(os.Args[0])
-	p.Env = append(os.Environ(), envChild+"=candidate", envChildURL+"="+r.s.URL(), envChaosName+"="+name, envChaosTTL+"="+r.o.ttl.String())
+	env := []string{envChaosName + "=" + name, envChaosTTL + "=" + r.o.ttl.String()}
 	if r.o.unfenced {
-		p.Env = append(p.Env, envChaosUnfenced+"=1")
+		env = append(env, envChaosUnfenced+"=1")
 	}
-	p.Stderr = os.Stderr
-	if _, err := p.StdinPipe(); err != nil { // it ends when this process does
-		r.t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	r.nodes[name] = p
-	r.t.Cleanup(func() { end(p) })
-}
-
-// end is kill -9, and the wait for it. It may be called again.
-func end(p *exec.Cmd) {
-	_ = p.Process.Kill()
-	_ = p.Wait()
+	r.nodes[name] = dstest.Process(r.t, "candidate", r.s.URL(), env...)
 }
 
 // written waits until a term after this one has written, and returns it.
 func (r *reigns) written(after int64, limit time.Duration) int64 {
 	r.t.Helper()
 	term := int64(0)
-	eventually(r.t, limit, fmt.Sprintf("a write of a term after %d", after), func() bool {
-		if v := cmd(r.t, r.c, "LINDEX", chaosLog, -1); !v.IsNull() {
+	dstest.Eventually(r.t, limit, fmt.Sprintf("a write of a term after %d", after), func() bool {
+		if v := dstest.Cmd(r.t, r.c, "LINDEX", chaosLog, -1); !v.IsNull() {
 			term, _ = v.Int()
 		}
 		return term > after
@@ -200,7 +195,7 @@ func (r *reigns) disturb(f fault, term int64) int64 {
 	switch f {
 	case killed:
 		delete(r.nodes, info.Leader)
-		end(p)
+		dstest.Kill(p)
 		r.spawn()
 	case stopped:
 		_ = p.Process.Signal(syscall.SIGSTOP)
@@ -262,7 +257,7 @@ func (r *reigns) report(log []int64) {
 	}
 	terms := slices.Compact(slices.Clone(log))
 	r.t.Logf("TTL %v, %d candidates: %d elections, %d terms, %d fenced writes, %s late ones refused, leaderless for %v in all",
-		r.o.ttl, r.o.candidates, n, len(terms), len(log), cmd(r.t, r.c, "GET", chaosRefused).Text(), leaderless.Round(time.Millisecond))
+		r.o.ttl, r.o.candidates, n, len(terms), len(log), dstest.Cmd(r.t, r.c, "GET", chaosRefused).Text(), leaderless.Round(time.Millisecond))
 	if n < r.o.elections*9/10 {
 		r.t.Errorf("%d elections were measured, of %d", n, r.o.elections)
 	}
@@ -271,41 +266,30 @@ func (r *reigns) report(log []int64) {
 // TestElectionsByProcesses kills, stops and retires leaders, and checks the log
 // of their writes: no write of an old term after one of a newer.
 func TestElectionsByProcesses(t *testing.T) {
+	t.Parallel()
 	o := chaos{
-		candidates: 5, ttl: 500 * time.Millisecond, elections: rounds(15, 200), faults: []fault{killed, stopped, retired},
+		candidates: 5, ttl: time.Duration(dstest.Rounds(300, 500)) * time.Millisecond, elections: dstest.Rounds(12, 200), faults: []fault{killed, stopped, retired},
 		grace: 500 * time.Millisecond, handover: 300 * time.Millisecond,
 	}
-	play := func(t *testing.T, f servers.Flavor) {
-		o.server.Flavor = f
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		r, log := o.play(t, seed)
-		r.report(log)
-	}
-	if long {
-		serverstest.EachRequired(t, play)
-	} else {
-		play(t, "")
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) { o.run(t, f) })
 }
 
 // TestElectionsUnderLongChaos is CD1.
 func TestElectionsUnderLongChaos(t *testing.T) {
+	t.Parallel()
 	o := chaos{
-		candidates: 5, ttl: 2 * time.Second, elections: rounds(1, 40), faults: []fault{killed, stopped, retired},
+		candidates: 5, ttl: 2 * time.Second, elections: dstest.Rounds(1, 40), faults: []fault{killed, stopped, retired},
 		grace: time.Second, handover: 200 * time.Millisecond,
 	}
-	if long {
-		o.lasting = 2 * time.Minute
+	if dstest.Long {
+		o.lasting = 2 * time.Minute // on each server
 	}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r, log := o.play(t, seed)
-	r.report(log)
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) { o.run(t, f) })
 }
 
 // The checker must find what it is there to find.
 func TestTheCheckerFindsALateWriteThatIsNotFenced(t *testing.T) {
+	t.Parallel()
 	o := chaos{candidates: 2, ttl: 300 * time.Millisecond, elections: 2, faults: []fault{stopped}, unfenced: true}
 	_, log := o.play(t, 1)
 	if wrong := misplaced(log); len(wrong) == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/faultproxy"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
@@ -31,10 +32,10 @@ func startPair(t *testing.T) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd(t, connect(t, p.replica), "REPLICAOF", host, port)
-	cmd(t, connect(t, p.primary), "SET", "joined", "1")
-	replica := connect(t, p.replica)
-	eventually(t, 10*time.Second, "the replica has joined", func() bool { return !cmd(t, replica, "GET", "joined").IsNull() })
+	dstest.Cmd(t, dstest.Connect(t, p.replica), "REPLICAOF", host, port)
+	dstest.Cmd(t, dstest.Connect(t, p.primary), "SET", "joined", "1")
+	replica := dstest.Connect(t, p.replica)
+	dstest.Eventually(t, 10*time.Second, "the replica has joined", func() bool { return !dstest.Cmd(t, replica, "GET", "joined").IsNull() })
 	return p
 }
 
@@ -48,13 +49,15 @@ func through(t *testing.T, addr string) *faultproxy.Proxy {
 	return p
 }
 
-func (p *pair) client(t *testing.T) *redisx.Client { return connectTo(t, "redis://"+p.front.Addr) }
+func (p *pair) client(t *testing.T) *redisx.Client {
+	return dstest.ConnectTo(t, "redis://"+p.front.Addr)
+}
 
 // failOver kills the primary and promotes the replica.
 func (p *pair) failOver(t *testing.T) {
 	t.Helper()
 	p.primary.Kill()
-	cmd(t, connect(t, p.replica), "REPLICAOF", "NO", "ONE")
+	dstest.Cmd(t, dstest.Connect(t, p.replica), "REPLICAOF", "NO", "ONE")
 	p.front.Switch(p.replica.Addr)
 }
 
@@ -62,10 +65,10 @@ func TestATermSurvivesAFailoverThatKeepsIt(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	c := p.client(t)
-	const ttl = 2 * time.Second
+	const ttl = time.Second
 	term := campaign(t, c, coord.TTL(ttl))
-	replica := connect(t, p.replica)
-	eventually(t, 5*time.Second, "the term is on the replica", func() bool { return !cmd(t, replica, "HGET", electionLease, "id").IsNull() })
+	replica := dstest.Connect(t, p.replica)
+	dstest.Eventually(t, 5*time.Second, "the term is on the replica", func() bool { return !dstest.Cmd(t, replica, "HGET", electionLease, "id").IsNull() })
 	next, ended := leading(t, p.client(t), coord.TTL(ttl))
 	p.failOver(t)
 	time.Sleep(ttl + ttl/2)
@@ -88,11 +91,11 @@ func leading(t *testing.T, c command.Doer, opts ...coord.Option) (terms <-chan *
 	ctx, cancel := context.WithCancel(t.Context())
 	led, done := make(chan *coord.Term, 100), make(chan error, 1)
 	go func() {
-		done <- coord.Lead(ctx, c, "cron", func(ctx context.Context, term *coord.Term) error {
+		done <- coord.NewElection(c, "cron", append(opts, coord.Again())...).Lead(ctx, func(ctx context.Context, term *coord.Term) error {
 			led <- term
 			<-ctx.Done()
 			return ctx.Err()
-		}, append(opts, coord.Again())...)
+		})
 	}()
 	return led, func() {
 		cancel()
@@ -106,7 +109,7 @@ func leading(t *testing.T, c command.Doer, opts ...coord.Option) (terms <-chan *
 // the replica of the term.
 func TestTermsRiseAcrossAFailoverThatForgetsOne(t *testing.T) {
 	t.Parallel()
-	for range rounds(2, 20) {
+	for range dstest.Rounds(2, 20) {
 		p := startPair(t)
 		const ttl = time.Second
 		ctx, cancel := context.WithCancel(t.Context())

@@ -16,6 +16,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -58,7 +59,7 @@ func campaigning(t testing.TB, c command.Doer, name string, opts ...coord.Option
 		term, err := campaignFor(c, 20*time.Second, append(opts, coord.Name(name))...)
 		done <- elected{term, err, time.Now()}
 	}()
-	eventually(t, 5*time.Second, "the candidate stands", func() bool { return stands(t, c, name) || len(done) > 0 })
+	dstest.Eventually(t, 5*time.Second, "the candidate stands", func() bool { return stands(t, c, name) || len(done) > 0 })
 	return done
 }
 
@@ -105,10 +106,10 @@ func notOurs(lost *coord.LostError) bool { return lost.Reason == "gone" || lost.
 func TestTheNextLeadsAsSoonAsTheLeaderResigns(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	first := campaign(t, a, coord.Name("A"))
 	next := campaigning(t, b, "B")
-	eventually(t, time.Second, "A stands no more", func() bool { return !stands(t, a, "A") })
+	dstest.Eventually(t, time.Second, "A stands no more", func() bool { return !stands(t, a, "A") })
 	if i := leader(t, a); !i.Led || i.Leader != "A" || i.Term != first.Token() || i.Waiting != 1 || i.Candidates[0].Name != "B" {
 		t.Errorf("Leader is %+v, want A with B waiting", i)
 	}
@@ -133,15 +134,15 @@ func TestTheNextLeadsAsSoonAsTheLeaderResigns(t *testing.T) {
 	if lost := loss(t, first); lost.Reason != "resigned" || lost.Token != first.Token() {
 		t.Errorf("A's term ended with %v", lost)
 	}
-	eventually(t, time.Second, "nobody waits any more", func() bool { return leader(t, a).Waiting == 0 })
+	dstest.Eventually(t, time.Second, "nobody waits any more", func() bool { return leader(t, a).Waiting == 0 })
 }
 
 func TestALateResignationLeavesTheNextTermAlone(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	first := campaign(t, a)
-	cmd(t, b, "DEL", electionLease) // A's term lapses, as far as the server can tell
+	dstest.Cmd(t, b, "DEL", electionLease) // A's term lapses, as far as the server can tell
 	second := campaign(t, b)
 	err := first.Resign(t.Context())
 	var lost *coord.LostError
@@ -159,12 +160,12 @@ func TestALateResignationLeavesTheNextTermAlone(t *testing.T) {
 func TestAWriteOfATermThatIsOverIsRefused(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	first := campaign(t, a)
 	if _, err := first.Do(t.Context(), command.Set("x", "first")); err != nil {
 		t.Fatal(err)
 	}
-	cmd(t, b, "DEL", electionLease)
+	dstest.Cmd(t, b, "DEL", electionLease)
 	second := campaign(t, b)
 	if _, err := second.Do(t.Context(), command.Set("x", "second")); err != nil {
 		t.Fatal(err)
@@ -172,7 +173,7 @@ func TestAWriteOfATermThatIsOverIsRefused(t *testing.T) {
 	if _, err := first.Do(t.Context(), command.Set("x", "late")); !errors.Is(err, lease.ErrFenced) {
 		t.Errorf("the late write returned %v, want ErrFenced", err)
 	}
-	if got := cmd(t, b, "GET", "x").Text(); got != "second" {
+	if got := dstest.Cmd(t, b, "GET", "x").Text(); got != "second" {
 		t.Errorf("x is %q", got)
 	}
 	if lost := loss(t, first); !notOurs(lost) {
@@ -182,7 +183,7 @@ func TestAWriteOfATermThatIsOverIsRefused(t *testing.T) {
 
 func TestTermsRiseAcrossFlushes(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	last := int64(0)
 	for i := range 20 {
 		term := campaign(t, c)
@@ -191,7 +192,7 @@ func TestTermsRiseAcrossFlushes(t *testing.T) {
 		}
 		last = term.Token()
 		if i%2 == 0 {
-			cmd(t, c, "FLUSHALL")
+			dstest.Cmd(t, c, "FLUSHALL")
 		} else {
 			resign(t, term)
 		}
@@ -202,7 +203,7 @@ func TestATermEndsBeforeTheServerLetsOthersIn(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
 	const ttl = 400 * time.Millisecond
-	term := campaign(t, connect(t, s), coord.TTL(ttl))
+	term := campaign(t, dstest.Connect(t, s), coord.TTL(ttl))
 	paused := time.Now()
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)
@@ -223,18 +224,18 @@ func TestATermEndsBeforeTheServerLetsOthersIn(t *testing.T) {
 
 func TestLead(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	own := errors.New("own")
 	ctx := context.WithValue(t.Context(), struct{}{}, "kept")
-	err := coord.Lead(ctx, c, "cron", func(ctx context.Context, term *coord.Term) error {
+	err := coord.NewElection(c, "cron", coord.Name("A")).Lead(ctx, func(ctx context.Context, term *coord.Term) error {
 		if ctx.Value(struct{}{}) != "kept" || ctx.Err() != nil || term.Token() <= 0 || term.Name() != "cron" || term.Leader() != "A" {
 			t.Errorf("fn got %v, %v", ctx, term)
 		}
-		if err := coord.Lead(ctx, c, "cron", nil); !errors.Is(err, lease.ErrReentrant) {
+		if err := coord.NewElection(c, "cron").Lead(ctx, nil); !errors.Is(err, lease.ErrReentrant) {
 			t.Errorf("Lead within Lead returned %v, want ErrReentrant", err)
 		}
 		return own
-	}, coord.Name("A"))
+	})
 	if err != own {
 		t.Errorf("Lead returned %v, want fn's error", err)
 	}
@@ -242,8 +243,8 @@ func TestLead(t *testing.T) {
 		t.Errorf("after Lead: %s", i.Explain())
 	}
 
-	err = coord.Lead(t.Context(), c, "cron", func(ctx context.Context, term *coord.Term) error {
-		cmd(t, c, "DEL", electionLease)
+	err = coord.NewElection(c, "cron").Lead(t.Context(), func(ctx context.Context, term *coord.Term) error {
+		dstest.Cmd(t, c, "DEL", electionLease)
 		_, err := term.Do(context.Background(), command.Set("x", "1"))
 		if !errors.Is(err, lease.ErrFenced) {
 			t.Errorf("Do returned %v", err)
@@ -261,7 +262,7 @@ func TestLead(t *testing.T) {
 				t.Error("the panic of fn did not pass")
 			}
 		}()
-		_ = coord.Lead(t.Context(), c, "cron", func(context.Context, *coord.Term) error { panic("fn") })
+		_ = coord.NewElection(c, "cron").Lead(t.Context(), func(context.Context, *coord.Term) error { panic("fn") })
 	}()
 	if i := leader(t, c); i.Led {
 		t.Errorf("after a panic: %s", i.Explain())
@@ -271,17 +272,17 @@ func TestLead(t *testing.T) {
 func TestLeadAgain(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c, other := connect(t, s), connect(t, s)
+	c, other := dstest.Connect(t, s), dstest.Connect(t, s)
 	var terms []int64
-	err := coord.Lead(t.Context(), c, "cron", func(ctx context.Context, term *coord.Term) error {
+	err := coord.NewElection(c, "cron", coord.Again(), coord.TTL(300*time.Millisecond)).Lead(t.Context(), func(ctx context.Context, term *coord.Term) error {
 		terms = append(terms, term.Token())
 		switch len(terms) {
 		case 1: // the term is lost, and fn says nothing
-			cmd(t, other, "DEL", electionLease)
+			dstest.Cmd(t, other, "DEL", electionLease)
 			_, _ = term.Do(context.Background(), command.Set("x", "1"))
 			return nil
 		case 2: // the server forgets everything, and a renewal finds out
-			cmd(t, other, "FLUSHALL")
+			dstest.Cmd(t, other, "FLUSHALL")
 			<-ctx.Done()
 			return context.Cause(ctx)
 		case 3: // an operator asks
@@ -290,7 +291,7 @@ func TestLeadAgain(t *testing.T) {
 			return context.Cause(ctx)
 		}
 		return nil
-	}, coord.Again(), coord.TTL(300*time.Millisecond))
+	})
 	if err != nil || len(terms) != 4 || !slices.IsSorted(terms) {
 		t.Errorf("Lead returned %v after the terms %v, want 4 of them", err, terms)
 	}
@@ -299,7 +300,7 @@ func TestLeadAgain(t *testing.T) {
 	s.Kill()
 	led := make(chan error, 1)
 	go func() {
-		led <- coord.Lead(context.Background(), c, "cron", func(context.Context, *coord.Term) error { return nil }, coord.Again(), coord.TTL(300*time.Millisecond))
+		led <- coord.NewElection(c, "cron", coord.Again(), coord.TTL(300*time.Millisecond)).Lead(context.Background(), func(context.Context, *coord.Term) error { return nil })
 	}()
 	time.Sleep(100 * time.Millisecond)
 	if err := s.Restart(t.Context()); err != nil {
@@ -308,9 +309,9 @@ func TestLeadAgain(t *testing.T) {
 	if err := <-led; err != nil {
 		t.Errorf("Lead through an outage returned %v", err)
 	}
-	eventually(t, 5*time.Second, "the client is back", func() bool { _, err := c.Ping(t.Context()); return err == nil })
-	cmd(t, c, "SET", "{redisx:lease:leader:cron}:candidates", "not a hash")
-	err = coord.Lead(t.Context(), c, "cron", nil, coord.Again())
+	dstest.Eventually(t, 5*time.Second, "the client is back", func() bool { _, err := c.Ping(t.Context()); return err == nil })
+	dstest.Cmd(t, c, "SET", "{redisx:lease:leader:cron}:candidates", "not a hash")
+	err = coord.NewElection(c, "cron", coord.Again()).Lead(t.Context(), nil)
 	if !command.IsCode(err, "WRONGTYPE") {
 		t.Errorf("Lead against a key of another type returned %v", err)
 	}
@@ -319,7 +320,7 @@ func TestLeadAgain(t *testing.T) {
 func TestACampaignEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	term := campaign(t, a, coord.Name("A"))
 	gone := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -341,7 +342,7 @@ func TestACampaignEndsWithItsContext(t *testing.T) {
 	} else if !strings.Contains(not.Explain(), "StepDown") {
 		t.Errorf("Explain says %q", not.Explain())
 	}
-	eventually(t, time.Second, "B stands no more", func() bool { return leader(t, a).Waiting == 0 })
+	dstest.Eventually(t, time.Second, "B stands no more", func() bool { return leader(t, a).Waiting == 0 })
 
 	if _, err := coord.NewElection(b, "cron").Campaign(ctx); !errors.Is(err, gone) {
 		t.Errorf("Campaign with an ended context returned %v", err)
@@ -351,13 +352,13 @@ func TestACampaignEndsWithItsContext(t *testing.T) {
 func TestTheTermOfAnEndedContextIsResigned(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	watcher := connect(t, s)
+	watcher := dstest.Connect(t, s)
 	c, err := redisx.Connect(t.Context(), s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = coord.Lead(ctx, c, "cron", func(ctx context.Context, _ *coord.Term) error {
+	err = coord.NewElection(c, "cron").Lead(ctx, func(ctx context.Context, _ *coord.Term) error {
 		cancel() // a signal: the program shuts down
 		<-ctx.Done()
 		return ctx.Err()
@@ -410,7 +411,7 @@ func TestCloseEndsTheTerms(t *testing.T) {
 		if err := term.Resign(t.Context()); err == nil {
 			t.Error("Resign on a closed client succeeded")
 		}
-		if err := coord.Lead(t.Context(), c, "cron", nil, coord.Again()); err == nil {
+		if err := coord.NewElection(c, "cron", coord.Again()).Lead(t.Context(), nil); err == nil {
 			t.Error("Lead on a closed client succeeded")
 		}
 	}
@@ -419,7 +420,7 @@ func TestCloseEndsTheTerms(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	for name, e := range map[string]*coord.Election{
 		"no name":         coord.NewElection(c, ""),
 		"a short TTL":     coord.NewElection(c, "cron", coord.TTL(time.Millisecond)),
@@ -443,8 +444,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	if err := coord.NewElection(c, "cron").StepDown(t.Context(), strings.Repeat("x", 257)); err == nil {
 		t.Error("StepDown took a reason of 257 bytes")
 	}
-	cmd(t, c, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	fresh := connect(t, s)
+	dstest.Cmd(t, c, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	fresh := dstest.Connect(t, s)
 	var unsafe *coord.UnsafeServerError
 	if _, err := coord.NewElection(fresh, "cron").Campaign(t.Context()); !errors.As(err, &unsafe) {
 		t.Errorf("Campaign on a server that evicts returned %v", err)
@@ -462,11 +463,11 @@ func manyCandidates(t *testing.T, f servers.Flavor) {
 	var wg sync.WaitGroup
 	var leading, led atomic.Int32
 	for i := range clients {
-		c := connect(t, s)
+		c := dstest.Connect(t, s)
 		for j := range each {
 			wg.Go(func() {
 				for range rounds {
-					err := coord.Lead(context.Background(), c, "cron", func(ctx context.Context, term *coord.Term) error {
+					err := coord.NewElection(c, "cron", coord.Weight(1+(i+j)%3)).Lead(context.Background(), func(ctx context.Context, term *coord.Term) error {
 						if n := leading.Add(1); n != 1 {
 							t.Errorf("%d lead at once", n)
 						}
@@ -474,7 +475,7 @@ func manyCandidates(t *testing.T, f servers.Flavor) {
 						led.Add(1)
 						leading.Add(-1)
 						return err
-					}, coord.Weight(1+(i+j)%3))
+					})
 					if err != nil {
 						t.Error(err)
 					}
@@ -483,7 +484,7 @@ func manyCandidates(t *testing.T, f servers.Flavor) {
 		}
 	}
 	wg.Wait()
-	log := tokens(t, connect(t, s), "log")
+	log := tokens(t, dstest.Connect(t, s), "log")
 	if led.Load() != clients*each*rounds || len(log) != clients*each*rounds || !slices.IsSorted(log) || len(slices.Compact(log)) != len(log) {
 		t.Errorf("%d terms, log %v", led.Load(), log)
 	}
@@ -493,7 +494,7 @@ func manyCandidates(t *testing.T, f servers.Flavor) {
 func tokens(t testing.TB, c *redisx.Client, key string) []int64 {
 	t.Helper()
 	var ns []int64
-	for _, v := range cmd(t, c, "LRANGE", key, 0, -1).Elems() {
+	for _, v := range dstest.Cmd(t, c, "LRANGE", key, 0, -1).Elems() {
 		n, err := v.Int()
 		if err != nil {
 			t.Fatal(err)
@@ -510,9 +511,9 @@ type bare struct{ command.Doer }
 func TestWithoutPushAndOwnerAllStillWorks(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	first := campaign(t, bare{c})
-	next := campaigning(t, bare{connect(t, s)}, "B")
+	next := campaigning(t, bare{dstest.Connect(t, s)}, "B")
 	stepped := make(chan error, 1)
 	go func() { stepped <- coord.NewElection(bare{c}, "cron").StepDown(t.Context(), "deploy") }()
 	if lost := loss(t, first); lost.Reason != "asked" {
@@ -532,13 +533,13 @@ func TestWithoutPushAndOwnerAllStillWorks(t *testing.T) {
 func TestCancelledCampaignsLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	var wg sync.WaitGroup
 	late := atomic.Int32{}
 	for _, c := range []*redisx.Client{a, b} {
 		for range 4 {
 			wg.Go(func() {
-				for range rounds(50, 2000) {
+				for range dstest.Rounds(50, 2000) {
 					ctx, cancel := context.WithTimeout(context.Background(), rand.N(5*time.Millisecond))
 					end, _ := ctx.Deadline()
 					term, err := coord.NewElection(c, "cron").Campaign(ctx)
@@ -558,10 +559,10 @@ func TestCancelledCampaignsLeaveNothingBehind(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	t.Logf("%d of %d calls returned more than 50 ms after their context's end", late.Load(), 8*rounds(50, 2000))
-	eventually(t, 5*time.Second, "nobody leads and nobody waits", func() bool { i := leader(t, a); return !i.Led && i.Waiting == 0 })
-	for _, k := range cmd(t, a, "KEYS", "*").Elems() {
-		if ttl := number(t, a, "PTTL", k.Text()); ttl == -1 {
+	t.Logf("%d of %d calls returned more than 50 ms after their context's end", late.Load(), 8*dstest.Rounds(50, 2000))
+	dstest.Eventually(t, 5*time.Second, "nobody leads and nobody waits", func() bool { i := leader(t, a); return !i.Led && i.Waiting == 0 })
+	for _, k := range dstest.Cmd(t, a, "KEYS", "*").Elems() {
+		if ttl := dstest.Int(t, a, "PTTL", k.Text()); ttl == -1 {
 			t.Errorf("%s has no TTL", k.Text())
 		}
 	}

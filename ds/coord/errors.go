@@ -20,6 +20,33 @@ var (
 	ErrUnhealthy = errors.New("coord: unhealthy")
 )
 
+// MismatchError reports that the others were given another number: of parties of
+// a barrier, of members that a latch waits for, or of shards.
+type MismatchError struct {
+	Kind   string // "barrier", "latch" or "shards"
+	Name   string
+	Ours   int
+	Theirs int
+}
+
+// Error names the thing and both numbers.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("coord: %s %s: the others have it for %d, not for %d", e.Kind, e.Name, e.Theirs, e.Ours)
+}
+
+// Explain says what to do.
+func (e *MismatchError) Explain() string {
+	when := "when nobody waits at it"
+	switch e.Kind {
+	case "latch":
+		when = "when its TTL has passed, or it was deleted"
+	case "shards":
+		when = "when all members have stopped"
+	}
+	return fmt.Sprintf("All who use the %s %q must give the same number. There it is %d, and here %d. It can change %s; a new name is free at once.",
+		e.Kind, e.Name, e.Theirs, e.Ours, when)
+}
+
 // UnsafeServerError reports a server that may evict keys. See AllowEviction.
 type UnsafeServerError = evict.UnsafeServerError
 
@@ -39,9 +66,12 @@ type LostError struct {
 	//	unhealthy  the function given to Healthy returned an error
 	//	asked      StepDown was called, on whatever client
 	//	moved      another member is to have the shard
+	//	not owner  somebody else got it after it had lapsed or was deleted
+	//	failover   another server answers than the one that granted it, and does
+	//	           not know it
 	//
-	// or another one of lease.LostError, where that is the Err: not owner,
-	// failover, taken over.
+	// or another one of lease.LostError, where that is the Err, such as taken
+	// over.
 	Reason string
 	Err    error // what said so, or the last error of a renewal; or nil
 }

@@ -38,13 +38,9 @@ const (
 	askAgain = 100 * time.Millisecond
 )
 
-var (
-	// ErrNotFound: there is no latch of that name: nobody has made it, it was
-	// deleted, or its TTL has passed.
-	ErrNotFound = errors.New("coord: no such latch")
-	// ErrExists: there is a latch of that name with another count.
-	ErrExists = errors.New("coord: the latch exists with another count")
-)
+// ErrNotFound: there is no latch of that name: nobody has made it, it was
+// deleted, or its TTL has passed.
+var ErrNotFound = errors.New("coord: no such latch")
 
 // MustExist makes Wait return ErrNotFound where there is no latch. Without it,
 // Wait waits until somebody makes one. It counts for NewLatch.
@@ -73,7 +69,7 @@ func NewLatch(d command.Doer, name string, opts ...Option) *Latch {
 
 // Create makes the latch, closed until count members are done, from 0 (open at
 // once) to a million. A latch that is there already with that count stays as it
-// is, so Create may be repeated; with another count the error is ErrExists.
+// is, so Create may be repeated; with another count the error is a *MismatchError.
 func (l *Latch) Create(ctx context.Context, count int) error {
 	if l.err != nil {
 		return l.err
@@ -97,7 +93,7 @@ func (l *Latch) Create(ctx context.Context, count int) error {
 		return wrap("latch", l.name, ended(ctx, err))
 	}
 	if theirs != int64(count) {
-		return wrap("latch", l.name, fmt.Errorf("%w: %d, not %d", ErrExists, theirs, count))
+		return &MismatchError{Kind: "latch", Name: l.name, Ours: count, Theirs: int(theirs)}
 	}
 	return nil
 }
@@ -205,13 +201,13 @@ func asLatchInfo(v resp3.View) (LatchInfo, error) {
 	return i, f.Err()
 }
 
-// Explain says whether it is open, or for how many it waits.
+// Explain says whether it is open, or for how many it waits, in one line.
 func (i LatchInfo) Explain() string {
 	switch {
 	case !i.Exists:
-		return fmt.Sprintf("There is no latch %q: nobody has made it, or its TTL has passed.", i.Name)
+		return "none: nobody has made it, or its TTL has passed"
 	case i.Open:
-		return fmt.Sprintf("Latch %q is open since %s.", i.Name, i.Opened.UTC().Format(time.TimeOnly))
+		return fmt.Sprintf("open since %s, %d of %d members done", clock(i.Opened), i.Done, i.Count)
 	}
-	return fmt.Sprintf("Latch %q is closed since %s: %d of %d members are done.", i.Name, i.Since.UTC().Format(time.TimeOnly), i.Done, i.Count)
+	return fmt.Sprintf("closed since %s, %d of %d members done", clock(i.Since), i.Done, i.Count)
 }

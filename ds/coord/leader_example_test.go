@@ -20,7 +20,7 @@ import (
 // electionURL is where the examples of elections connect to.
 var electionURL = "redis://127.0.0.1:6379"
 
-func ExampleLead() {
+func ExampleElection_Lead() {
 	ctx := context.Background()
 	client, err := redisx.Connect(ctx, electionURL)
 	if err != nil {
@@ -28,12 +28,12 @@ func ExampleLead() {
 	}
 	defer client.Close()
 
-	// With coord.Again() it would campaign anew after a loss.
-	err = coord.Lead(ctx, client, "cron", func(ctx context.Context, t *coord.Term) error {
+	// With coord.Again(), too, it would campaign anew after a loss.
+	err = coord.NewElection(client, "cron", coord.Name("web-1")).Lead(ctx, func(ctx context.Context, t *coord.Term) error {
 		// ctx ends before anybody else leads. Outside of Redis, pass t.Token() on.
 		_, err := t.Do(ctx, command.Set("cron:ran-by", t.Leader()))
 		return err
-	}, coord.Name("web-1"))
+	})
 	ranBy, _ := client.Get(ctx, "cron:ran-by")
 	fmt.Println(ranBy, err)
 	// Prints: web-1 <nil>
@@ -67,10 +67,10 @@ func ExampleElection_Observe() {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	go coord.Lead(ctx, client, "reports", func(ctx context.Context, _ *coord.Term) error {
+	go coord.NewElection(client, "reports", coord.Name("web-1")).Lead(ctx, func(ctx context.Context, _ *coord.Term) error {
 		<-ctx.Done()
 		return nil
-	}, coord.Name("web-1"))
+	})
 
 	for info, err := range coord.NewElection(client, "reports").Observe(ctx) {
 		if err != nil {
@@ -121,10 +121,10 @@ func ExampleHealthy() {
 	defer client.Close()
 
 	fit := func(context.Context) error { return nil } // such as a ping of the database
-	err = coord.Lead(ctx, client, "cron", func(ctx context.Context, t *coord.Term) error {
+	err = coord.NewElection(client, "cron", coord.Healthy(fit), coord.Weight(10)).Lead(ctx, func(ctx context.Context, t *coord.Term) error {
 		fmt.Println("fit to lead")
 		return nil
-	}, coord.Healthy(fit), coord.Weight(10))
+	})
 	fmt.Println(err)
 	// Prints:
 	// fit to lead
@@ -137,7 +137,7 @@ func TestElectionExamples(t *testing.T) {
 		name, prints string
 		run          func()
 	}{
-		{"Lead", "web-1 <nil>\n", ExampleLead},
+		{"Election_Lead", "web-1 <nil>\n", ExampleElection_Lead},
 		{"Election_Campaign", "leads: true\nresigned: <nil>\nleads: false\n", ExampleElection_Campaign},
 		{"Election_Observe", "web-1 leads\n", ExampleElection_Observe},
 		{"Election_StepDown", "<nil>\nasked by ops: deploy\n", ExampleElection_StepDown},

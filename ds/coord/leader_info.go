@@ -28,8 +28,8 @@ type LeaderInfo struct {
 	Leader string        `json:"leader,omitempty"`  // see the option Name
 	Since  time.Time     `json:"since,omitzero"`    // when it was elected, by the server's clock
 	Left   time.Duration `json:"left_ns,omitempty"` // until its term lapses unless renewed; negative: it has no end
-
-	Meta string `json:"meta,omitempty"` // what the leader says of itself: see the option Meta
+	TTL    time.Duration `json:"ttl_ns,omitempty"`  // what each renewal gives
+	Meta   string        `json:"meta,omitempty"`    // what the leader says of itself: see the option Meta
 
 	// The rest is told by Election.Leader only.
 
@@ -50,31 +50,33 @@ type Candidate struct {
 	Since  time.Time `json:"since"`  // when it came, by the server's clock
 }
 
-// Explain says who leads since when, and who waits.
+// Explain says who leads since when, and who waits, in one line.
 func (i LeaderInfo) Explain() string {
 	var b strings.Builder
 	switch {
 	case i.Led:
-		fmt.Fprintf(&b, "%q is led by %s since %s, term %d", i.Name, i.Leader, i.Since.UTC().Format(time.RFC3339), i.Term)
+		fmt.Fprintf(&b, "led by %s since %s, term %d", i.Leader, clock(i.Since), i.Term)
 		if i.Meta != "" {
-			fmt.Fprintf(&b, ", %q", i.Meta)
+			fmt.Fprintf(&b, ", meta %q", i.Meta)
 		}
-		if i.Left >= 0 {
-			fmt.Fprintf(&b, ", for another %v unless renewed", i.Left.Round(time.Millisecond))
+		if i.Left < 0 {
+			b.WriteString(", without an end: somebody took its TTL away")
+		} else {
+			fmt.Fprintf(&b, ", renewed %s ago, lapses in %s unless renewed", seconds(max(i.TTL-i.Left, 0)), seconds(i.Left))
 		}
 		if i.Asked != "" {
 			fmt.Fprintf(&b, ", asked to resign by %s", i.Asked)
 		}
 	case i.Term != 0:
-		fmt.Fprintf(&b, "nobody leads %q; the last term was %d", i.Name, i.Term)
+		fmt.Fprintf(&b, "nobody leads, last term %d", i.Term)
 	default:
-		fmt.Fprintf(&b, "nobody leads %q, and no term is remembered", i.Name)
+		b.WriteString("nobody leads, no term remembered")
 	}
-	switch {
-	case i.Waiting == 0:
-		b.WriteString("; nobody waits")
-	case len(i.Candidates) > 0:
-		fmt.Fprintf(&b, "; %d waiting, next is %s", i.Waiting, i.Candidates[0].Name)
+	if i.Waiting > 0 {
+		fmt.Fprintf(&b, ", %d waiting", i.Waiting)
+	}
+	if len(i.Candidates) > 0 {
+		fmt.Fprintf(&b, ", next is %s", i.Candidates[0].Name)
 	}
 	return b.String()
 }
@@ -113,7 +115,7 @@ func (e *Election) leader(ctx context.Context) (LeaderInfo, error) {
 	}
 	i := LeaderInfo{Name: e.name, Led: held.Held, Term: held.Token}
 	if held.Held {
-		i.Leader, i.Since, i.Left, i.Meta = held.Owner, held.Since, held.Left, held.Meta
+		i.Leader, i.Since, i.Left, i.TTL, i.Meta = held.Owner, held.Since, held.Left, held.TTL, held.Meta
 	}
 	return i, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
@@ -29,10 +30,10 @@ func (i *illness) check(context.Context) error {
 func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	ill := errors.New("disk full")
 	var health illness
-	const ttl = 600 * time.Millisecond
+	const ttl = 400 * time.Millisecond
 	first := campaign(t, a, coord.TTL(ttl), coord.Healthy(health.check))
 	next := campaigning(t, b, "B", coord.TTL(ttl))
 	time.Sleep(ttl)
@@ -58,7 +59,7 @@ func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 
 func TestAHealthCheckThatHangsOrPanicsEndsTheTerm(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	const ttl = 300 * time.Millisecond
 	for name, check := range map[string]func(ctx context.Context) error{
 		"hangs": func(ctx context.Context) error { <-ctx.Done(); return nil },
@@ -85,7 +86,7 @@ func TestAHealthCheckThatHangsOrPanicsEndsTheTerm(t *testing.T) {
 func TestAnUnhealthyCandidateDoesNotLead(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	ill := errors.New("disk full")
 	var health illness
 	health.set(ill)
@@ -115,11 +116,11 @@ func TestAnUnhealthyCandidateDoesNotLead(t *testing.T) {
 func TestTheHeaviestWaitingCandidateLeadsNext(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
-	l, m, h := connect(t, s), connect(t, s), connect(t, s)
-	for round := range rounds(5, 50) {
+	c := dstest.Connect(t, s)
+	l, m, h := dstest.Connect(t, s), dstest.Connect(t, s), dstest.Connect(t, s)
+	for round := range dstest.Rounds(5, 50) {
 		first := campaign(t, c)
-		eventually(t, time.Second, "the leader stands no more", func() bool { return leader(t, c).Waiting == 0 })
+		dstest.Eventually(t, time.Second, "the leader stands no more", func() bool { return leader(t, c).Waiting == 0 })
 		light := campaigning(t, l, "light", coord.Weight(1))
 		middle := campaigning(t, m, "middle", coord.Weight(2))
 		heavy := campaigning(t, h, "heavy", coord.Weight(3))
@@ -143,13 +144,13 @@ func TestTheHeaviestWaitingCandidateLeadsNext(t *testing.T) {
 func TestAHeavierCandidateThatHasDiedCostsABoundedWait(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	first := campaign(t, c)
-	light := campaigning(t, connect(t, s), "B")
+	light := campaigning(t, dstest.Connect(t, s), "B")
 	// What a process leaves that was killed while it stood.
-	until := number(t, c, "EVAL", "local t = redis.call('TIME') return t[1] * 1000000 + 3600000000", 0)
+	until := dstest.Int(t, c, "EVAL", "local t = redis.call('TIME') return t[1] * 1000000 + 3600000000", 0)
 	for _, id := range []string{"q", "r", "s", "t", "u", "v", "w", "x", "y", "z"} {
-		cmd(t, c, "EVAL", "return redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f 100 1 dead', ARGV[2]))",
+		dstest.Cmd(t, c, "EVAL", "return redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f 100 1 dead', ARGV[2]))",
 			1, "{redisx:lease:leader:cron}:candidates", id, until)
 	}
 	began := time.Now()
@@ -167,24 +168,24 @@ func TestAHeavierCandidateThatHasDiedCostsABoundedWait(t *testing.T) {
 func TestStepDown(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	ops := coord.NewElection(connect(t, s), "cron", coord.Name("ops"))
+	ops := coord.NewElection(dstest.Connect(t, s), "cron", coord.Name("ops"))
 	if err := ops.StepDown(t.Context(), "nobody leads"); err != nil {
 		t.Fatal(err)
 	}
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	ended := make(chan error, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	led := make(chan *coord.Term, 10)
 	go func() {
-		ended <- coord.Lead(ctx, c, "cron", func(ctx context.Context, term *coord.Term) error {
+		ended <- coord.NewElection(c, "cron", coord.Again(), coord.Name("A"), coord.Weight(100)).Lead(ctx, func(ctx context.Context, term *coord.Term) error {
 			led <- term
 			<-ctx.Done()
 			return context.Cause(ctx)
-		}, coord.Again(), coord.Name("A"), coord.Weight(100))
+		})
 	}()
 	first := <-led
-	next := campaigning(t, connect(t, s), "B")
+	next := campaigning(t, dstest.Connect(t, s), "B")
 	began := time.Now()
 	if err := ops.StepDown(t.Context(), "deploy"); err != nil {
 		t.Fatal(err)
@@ -226,13 +227,13 @@ func TestStepDown(t *testing.T) {
 func TestARequestToStepDownWaitsForTheTerm(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	const ttl = 300 * time.Millisecond
 	// A leader that does not mind is not renewed.
 	term := campaign(t, c, coord.Name("A"), coord.TTL(ttl))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	ops := coord.NewElection(connect(t, s), "cron", coord.Name("ops"))
+	ops := coord.NewElection(dstest.Connect(t, s), "cron", coord.Name("ops"))
 	if err := ops.StepDown(ctx, "deploy"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("StepDown returned %v before the term had ended", err)
 	}
@@ -254,30 +255,30 @@ func TestARequestToStepDownWaitsForTheTerm(t *testing.T) {
 func TestTheKeysOfAnElectionHaveTTLs(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	campaign(t, c)
-	campaigning(t, connect(t, s), "B")
+	campaigning(t, dstest.Connect(t, s), "B")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	_ = coord.NewElection(c, "cron").StepDown(ctx, "") // whether it got through is checked below
-	for _, k := range cmd(t, c, "KEYS", "*").Elems() {
-		ttl := number(t, c, "PTTL", k.Text())
+	for _, k := range dstest.Cmd(t, c, "KEYS", "*").Elems() {
+		ttl := dstest.Int(t, c, "PTTL", k.Text())
 		if ttl <= 0 {
 			t.Errorf("%s has a TTL of %d ms", k.Text(), ttl)
 		}
-		kind, v := cmd(t, c, "HGET", k.Text(), "kind"), cmd(t, c, "HGET", k.Text(), "v")
+		kind, v := dstest.Cmd(t, c, "HGET", k.Text(), "kind"), dstest.Cmd(t, c, "HGET", k.Text(), "v")
 		if kind.IsNull() || v.Text() != "1" || !strings.HasPrefix(k.Text(), "{redisx:lease:leader:cron}:") {
 			t.Errorf("%s: kind %v, v %v", k.Text(), kind, v)
 		}
 	}
-	if n := number(t, c, "DBSIZE"); n < 3 {
+	if n := dstest.Int(t, c, "DBSIZE"); n < 3 {
 		t.Errorf("%d keys: lease, fence and candidates are not all there", n)
 	}
 }
 
 func TestAnElectionIsALease(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	term := campaign(t, c, coord.Name("A"), coord.Meta("v1"))
 	if i := leader(t, c); i.Meta != "v1" || !strings.Contains(i.Explain(), `"v1"`) {
 		t.Errorf("Leader is %+v", i)
@@ -290,17 +291,17 @@ func TestAnElectionIsALease(t *testing.T) {
 
 func TestATermNeedsItsReplicas(t *testing.T) {
 	t.Parallel()
-	c := start(t) // which has none
+	c := dstest.Start(t) // which has none
 	_, err := coord.NewElection(c, "cron", coord.Replicas(1, 50*time.Millisecond)).Campaign(t.Context())
 	if !errors.Is(err, lease.ErrNotReplicated) {
 		t.Errorf("Campaign returned %v", err)
 	}
-	eventually(t, 2*time.Second, "nobody leads", func() bool { return !leader(t, c).Led })
+	dstest.Eventually(t, 2*time.Second, "nobody leads", func() bool { return !leader(t, c).Led })
 }
 
 func TestATakenOverTermEnds(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	term := campaign(t, c, coord.TTL(300*time.Millisecond))
 	taken, err := lease.TakeOver(t.Context(), c, "leader:cron")
 	if err != nil {
@@ -321,14 +322,14 @@ func TestLeaderInfoExplainsAndTravels(t *testing.T) {
 		info coord.LeaderInfo
 		want string
 	}{
-		{coord.LeaderInfo{Name: "cron"}, `nobody leads "cron", and no term is remembered; nobody waits`},
-		{coord.LeaderInfo{Name: "cron", Term: 7}, `nobody leads "cron"; the last term was 7; nobody waits`},
+		{coord.LeaderInfo{Name: "cron"}, `nobody leads, no term remembered`},
+		{coord.LeaderInfo{Name: "cron", Term: 7}, `nobody leads, last term 7`},
 		{
 			coord.LeaderInfo{
-				Name: "cron", Led: true, Term: 17, Leader: "node-A", Since: since, Left: 8 * time.Second, Asked: "ops: deploy",
+				Name: "cron", Led: true, Term: 17, Leader: "node-A", Since: since, Left: 8 * time.Second, TTL: 10 * time.Second, Asked: "ops: deploy",
 				Waiting: 3, Candidates: []coord.Candidate{{Name: "node-B", Weight: 2, Since: since}},
 			},
-			`"cron" is led by node-A since 2026-11-23T12:03:05Z, term 17, for another 8s unless renewed, asked to resign by ops: deploy; 3 waiting, next is node-B`,
+			`led by node-A since 12:03:05Z, term 17, renewed 2.0 s ago, lapses in 8.0 s unless renewed, asked to resign by ops: deploy, 3 waiting, next is node-B`,
 		},
 	} {
 		if got := tt.info.Explain(); got != tt.want {

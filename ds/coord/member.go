@@ -102,7 +102,7 @@ func (a *admission) try(ctx context.Context) (done bool, again time.Duration, er
 		a.taken = max(time.Duration(r.number)*time.Millisecond, 1)
 		return false, a.taken + time.Millisecond, nil
 	case r.answer == "shards":
-		return false, 0, &ShardsError{Name: a.m.g.name, Shards: a.m.g.shards, Theirs: int(r.number)}
+		return false, 0, &MismatchError{Kind: "shards", Name: a.m.g.name, Ours: a.m.g.shards, Theirs: int(r.number)}
 	}
 	a.joined = true
 	return true, 0, nil
@@ -122,7 +122,9 @@ func (a *admission) ask(ctx context.Context) (joinReply, error) {
 
 // begin starts to renew what was granted.
 func (m *Membership) begin(sent time.Time) error {
-	m.hold = hold.Start(context.WithValue(m.parent, membershipKey{}, m), sent, hold.Options{TTL: m.o.ttl, Renew: m.beat, Lost: m.lost})
+	m.hold = hold.Start(context.WithValue(m.parent, membershipKey{}, m), sent, hold.Options{
+		TTL: m.o.ttl, Row: membershipRow{m}, Doer: m.d, Lost: m.lost,
+	})
 	err := m.hold.Err()
 	if err == nil {
 		err = m.owned.Add(m.hold)
@@ -133,13 +135,16 @@ func (m *Membership) begin(sent time.Time) error {
 	return err
 }
 
-func (m *Membership) beat(ctx context.Context) error {
-	ours, err := command.RunScript(ctx, m.d, membersLua.beat, command.AsBool, m.g.keys,
-		command.Str(m.o.name), command.Str(m.id), command.Int(m.o.ttl.Milliseconds()))
-	if err == nil && !ours {
-		return hold.ErrGone
-	}
-	return err
+// membershipRow is what a membership is for the script that renews many.
+type membershipRow struct{ m *Membership }
+
+// Script returns that script.
+func (r membershipRow) Script() *command.Script { return membersLua.renew }
+
+// Append appends what it wants of this membership.
+func (r membershipRow) Append(keys []string, args []command.Arg) ([]string, []command.Arg) {
+	o := &r.m.o
+	return append(keys, r.m.g.keys...), append(args, command.Str(o.name), command.Str(r.m.id), command.Int(o.ttl.Milliseconds()))
 }
 
 // say tells the server that we leave.
@@ -157,7 +162,7 @@ func (m *Membership) lost(reason hold.Reason, err error) error {
 			e.Reason = reasonClosed
 		}
 	}
-	if err == hold.ErrGone {
+	if _, ok := err.(*hold.GoneError); ok {
 		e.Err = nil // says no more than the reason
 	}
 	return e
@@ -174,9 +179,8 @@ func (m *Membership) Name() string { return m.o.name }
 // ends that Join was called with. It has that one's values.
 func (m *Membership) Context() context.Context { return m.hold.Context() }
 
-// Leave ends the membership's context, waits for a renewal in flight and takes
-// us out of the group; the others are told at once. It may be called more than
-// once and returns the same then. It returns nil, or why the server could not be
+// Leave ends the membership's context and takes us out of the group; the others
+// are told at once. It may be called more than once and returns the same then. It returns nil, or why the server could not be
 // told: then we lapse after the TTL. ctx may come from the membership's own
 // context: then the context counts that Join was called with.
 func (m *Membership) Leave(ctx context.Context) error {

@@ -3,11 +3,10 @@ package coord
 import (
 	"cmp"
 	"context"
-	_ "embed" // the scripts
+	"embed"
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redisx/redisx/command"
@@ -20,8 +19,8 @@ import (
 var (
 	//go:embed members_join.lua
 	membersJoinSource string
-	//go:embed members_beat.lua
-	membersBeatSource string
+	//go:embed members_renew.lua
+	membersRenewSource string
 	//go:embed members_leave.lua
 	membersLeaveSource string
 	//go:embed members_list.lua
@@ -29,9 +28,9 @@ var (
 )
 
 // membersLua are the steps of a membership.
-var membersLua = struct{ join, beat, leave, list *command.Script }{
+var membersLua = struct{ join, renew, leave, list *command.Script }{
 	join:  command.NewScript(membersJoinSource),
-	beat:  command.NewScript(membersBeatSource),
+	renew: script.New(membersRenewSource, embed.FS{}),
 	leave: command.NewScript(membersLeaveSource),
 	list:  command.NewScriptRO(membersListSource),
 }
@@ -69,16 +68,18 @@ type MembersInfo struct {
 	shards int // how many they share, 0 for a group that has none
 }
 
-// Explain says who is in the group since when.
+// Explain says who is in the group since when, in one line; of many the first
+// ten.
 func (i MembersInfo) Explain() string {
-	if len(i.Members) == 0 {
-		return fmt.Sprintf("Nobody is in group %q.", i.Name)
+	switch len(i.Members) {
+	case 0:
+		return "nobody is in it"
+	case 1:
+		return fmt.Sprintf("1 member: %s since %s", i.Members[0].Name, clock(i.Members[0].Since))
 	}
-	all := make([]string, len(i.Members))
-	for n, m := range i.Members {
-		all[n] = fmt.Sprintf("%s since %s", m.Name, m.Since.UTC().Format(time.TimeOnly))
-	}
-	return fmt.Sprintf("Group %q has %d members: %s.", i.Name, len(all), strings.Join(all, ", "))
+	return fmt.Sprintf("%d members: ", len(i.Members)) + list(len(i.Members), func(n int) string {
+		return fmt.Sprintf("%s since %s", i.Members[n].Name, clock(i.Members[n].Since))
+	})
 }
 
 // joinReply is what joining returns.

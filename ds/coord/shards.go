@@ -56,7 +56,7 @@ func (s *Shard) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 //
 // RunShards goes on over losses, and over a server that is away, until ctx ends.
 // It returns the cause of ctx, the error of fn, or an error that asking again
-// does not mend, such as NOPERM, a *ShardsError or an *UnsafeServerError; always
+// does not mend, such as NOPERM, a *MismatchError or an *UnsafeServerError; always
 // only after every fn has returned and the others have been told, for which it
 // takes up to 4 s where the server does not answer.
 //
@@ -76,7 +76,7 @@ func RunShards(ctx context.Context, d command.Doer, name string, n int, fn func(
 	r := &shardRunner{d: d, name: name, n: n, o: o, fn: fn, fail: cancel, mine: map[int]context.CancelCauseFunc{}}
 	for {
 		err := r.term(ctx)
-		var other *ShardsError
+		var other *MismatchError
 		switch {
 		case ctx.Err() != nil:
 			return wrap("shards", name, context.Cause(ctx))
@@ -252,24 +252,6 @@ func (c shardContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// ShardsError reports that the members run another number of shards under that
-// name.
-type ShardsError struct {
-	Name   string
-	Shards int // ours
-	Theirs int
-}
-
-// Error names the shards and both numbers.
-func (e *ShardsError) Error() string {
-	return fmt.Sprintf("coord: shards %s: its members run %d of them, not %d", e.Name, e.Theirs, e.Shards)
-}
-
-// Explain says what to do.
-func (e *ShardsError) Explain() string {
-	return fmt.Sprintf("All who share %q must be given the same number of shards. The members there now have %d. Stop them all before the number changes, or use a new name.", e.Name, e.Theirs)
-}
-
 // ShardsInfo is who has which shard, at about one moment.
 type ShardsInfo struct {
 	Name    string      `json:"name"`
@@ -311,10 +293,11 @@ func InspectShards(ctx context.Context, d command.Doer, name string, opts ...Opt
 	return i, nil
 }
 
-// Explain says how the shards are spread, and which are on their way.
+// Explain says how the shards are spread, and which are on their way, in one
+// line; of many members the first ten.
 func (i ShardsInfo) Explain() string {
 	if len(i.Members) == 0 {
-		return fmt.Sprintf("Nobody runs the shards of %q.", i.Name)
+		return "nobody runs them"
 	}
 	had := map[string]int{}
 	moving := 0
@@ -324,15 +307,11 @@ func (i ShardsInfo) Explain() string {
 			moving++
 		}
 	}
-	text := fmt.Sprintf("The %d shards of %q:", len(i.Shards), i.Name)
-	for n, m := range i.Members {
-		if n > 0 {
-			text += ","
-		}
-		text += fmt.Sprintf(" %s has %d", m.Name, had[m.Name])
-	}
+	text := fmt.Sprintf("%d shards: ", len(i.Shards)) + list(len(i.Members), func(n int) string {
+		return fmt.Sprintf("%s has %d", i.Members[n].Name, had[i.Members[n].Name])
+	})
 	if moving > 0 {
-		text += fmt.Sprintf("; %d are on their way", moving)
+		text += fmt.Sprintf(", %d on their way", moving)
 	}
-	return text + "."
+	return text
 }

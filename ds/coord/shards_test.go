@@ -14,12 +14,16 @@ import (
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
+	"github.com/redisx/redisx/internal/dstest"
+	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
 // shardLog sees who runs which shard, and that nobody else does.
 type shardLog struct {
 	t *testing.T
+
+	ttl time.Duration // of those who run them
 
 	mu     sync.Mutex
 	runs   map[int]string // shard to member
@@ -28,7 +32,7 @@ type shardLog struct {
 }
 
 func newShardLog(t *testing.T) *shardLog {
-	return &shardLog{t: t, runs: map[int]string{}, tokens: map[int]int64{}}
+	return &shardLog{t: t, ttl: 2 * time.Second, runs: map[int]string{}, tokens: map[int]int64{}}
 }
 
 func (l *shardLog) begin(s *coord.Shard, member string) {
@@ -65,7 +69,7 @@ func (l *shardLog) spread() map[string]int {
 func (l *shardLog) balanced(within time.Duration, n int, members ...string) time.Duration {
 	l.t.Helper()
 	start := time.Now()
-	eventually(l.t, within, fmt.Sprintf("%d shards are spread over %v", n, members), func() bool {
+	dstest.Eventually(l.t, within, fmt.Sprintf("%d shards are spread over %v", n, members), func() bool {
 		spread, sum := l.spread(), 0
 		for _, m := range members {
 			if spread[m] < n/len(members) || spread[m] > n/len(members)+1 {
@@ -97,7 +101,7 @@ func (l *shardLog) member(c command.Doer, group, name string, n int, slow time.D
 			}
 			time.Sleep(slow)
 			return ctx.Err()
-		}, coord.Name(name), coord.TTL(2*time.Second))
+		}, coord.Name(name), coord.TTL(l.ttl))
 	}()
 	l.t.Cleanup(m.stop)
 	return m
@@ -111,65 +115,71 @@ func (m *shardMember) stop() {
 
 func TestShardsFollowTheirMembersWithoutOverlap(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	c := connect(t, server)
-	log := newShardLog(t)
-	const n = 16
-	a := log.member(c, "orders", "a", n, 5*time.Millisecond)
-	took := log.balanced(5*time.Second, n, "a")
-	t.Logf("the first has all after %v", took)
-	b := log.member(connect(t, server), "orders", "b", n, 5*time.Millisecond)
-	t.Logf("a second came: balanced after %v", log.balanced(5*time.Second, n, "a", "b"))
-	log.member(connect(t, server), "orders", "c", n, 5*time.Millisecond)
-	t.Logf("a third came: balanced after %v", log.balanced(5*time.Second, n, "a", "b", "c"))
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		c := dstest.Connect(t, server)
+		log := newShardLog(t)
+		const n = 16
+		a := log.member(c, "orders", "a", n, 5*time.Millisecond)
+		took := log.balanced(5*time.Second, n, "a")
+		t.Logf("the first has all after %v", took)
+		b := log.member(dstest.Connect(t, server), "orders", "b", n, 5*time.Millisecond)
+		t.Logf("a second came: balanced after %v", log.balanced(5*time.Second, n, "a", "b"))
+		log.member(dstest.Connect(t, server), "orders", "c", n, 5*time.Millisecond)
+		t.Logf("a third came: balanced after %v", log.balanced(5*time.Second, n, "a", "b", "c"))
 
-	i, err := coord.InspectShards(t.Context(), c, "orders")
-	if err != nil || len(i.Shards) != n || len(i.Members) != 3 {
-		t.Fatalf("%+v, %v", i, err)
-	}
-	for _, s := range i.Shards {
-		if s.Owner != s.Member || s.Token == 0 || s.Since.IsZero() {
-			t.Errorf("%+v", s)
+		i, err := coord.InspectShards(t.Context(), c, "orders")
+		if err != nil || len(i.Shards) != n || len(i.Members) != 3 {
+			t.Fatalf("%+v, %v", i, err)
 		}
-	}
-	if s := i.Explain(); !strings.HasPrefix(s, `The 16 shards of "orders": a has `) || strings.Contains(s, "on their way") {
-		t.Errorf("Explain: %s", s)
-	}
-	allKeysEnd(t, c)
+		for _, s := range i.Shards {
+			if s.Owner != s.Member || s.Token == 0 || s.Since.IsZero() {
+				t.Errorf("%+v", s)
+			}
+		}
+		if s := i.Explain(); !strings.HasPrefix(s, "16 shards: a has ") || strings.Contains(s, "on their way") {
+			t.Errorf("Explain: %s", s)
+		}
+		allKeysEnd(t, c)
 
-	a.stop()
-	if err := <-a.done; !errors.Is(err, context.Canceled) {
-		t.Errorf("RunShards: %v", err)
-	} else {
-		a.done <- err
-	}
-	took = log.balanced(5*time.Second, n, "b", "c")
-	t.Logf("the first left: balanced after %v", took)
-	if took > time.Second {
-		t.Error("a graceful hand-over took longer than a second")
-	}
-	b.stop()
-	t.Logf("the second left: balanced after %v, %d moves in all", log.balanced(5*time.Second, n, "c"), log.moves)
+		a.stop()
+		if err := <-a.done; !errors.Is(err, context.Canceled) {
+			t.Errorf("RunShards: %v", err)
+		} else {
+			a.done <- err
+		}
+		took = log.balanced(5*time.Second, n, "b", "c")
+		t.Logf("the first left: balanced after %v", took)
+		if took > time.Second {
+			t.Error("a graceful hand-over took longer than a second")
+		}
+		b.stop()
+		t.Logf("the second left: balanced after %v, %d moves in all", log.balanced(5*time.Second, n, "c"), log.moves)
+	})
 }
 
 // An fn that takes longer than the TTL to come to its end keeps its shard.
 func TestASlowHandOverDoesNotOverlap(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	log := newShardLog(t)
-	a := log.member(connect(t, server), "slow", "a", 4, 3*time.Second)
-	log.balanced(5*time.Second, 4, "a")
-	start := time.Now()
-	a.cancel()
-	log.member(connect(t, server), "slow", "b", 4, 0)
-	log.balanced(10*time.Second, 4, "b")
-	if took := time.Since(start); took < 3*time.Second {
-		t.Errorf("handed over after %v, before fn had returned", took)
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		log := newShardLog(t)
+		log.ttl = time.Second
+		const slow = 1500 * time.Millisecond
+		a := log.member(dstest.Connect(t, server), "slow", "a", 4, slow)
+		log.balanced(5*time.Second, 4, "a")
+		start := time.Now()
+		a.cancel()
+		log.member(dstest.Connect(t, server), "slow", "b", 4, 0)
+		log.balanced(10*time.Second, 4, "b")
+		if took := time.Since(start); took < slow {
+			t.Errorf("handed over after %v, before fn had returned", took)
+		}
+	})
 }
 
 func init() {
-	children["shard runner"] = func(url string) int {
+	roles["shard runner"] = func(url string) int {
 		c, err := redisx.Connect(context.Background(), url)
 		if err != nil {
 			return 1
@@ -186,105 +196,116 @@ const shardTestTTL = time.Second
 
 func TestTheShardsOfADeadMemberMoveAfterTheTTL(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	c := connect(t, server)
-	log := newShardLog(t)
-	var victim *exec.Cmd = process(t, "shard runner", server.URL())
-	eventually(t, 10*time.Second, "the victim has all shards", func() bool {
-		i, err := coord.InspectShards(t.Context(), c, "mortal")
-		return err == nil && len(i.Shards) == 8 && !slices.ContainsFunc(i.Shards, func(s coord.ShardInfo) bool { return s.Owner != "victim" })
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		c := dstest.Connect(t, server)
+		log := newShardLog(t)
+		var victim *exec.Cmd = dstest.Process(t, "shard runner", server.URL())
+		dstest.Eventually(t, 10*time.Second, "the victim has all shards", func() bool {
+			i, err := coord.InspectShards(t.Context(), c, "mortal")
+			return err == nil && len(i.Shards) == 8 && !slices.ContainsFunc(i.Shards, func(s coord.ShardInfo) bool { return s.Owner != "victim" })
+		})
+		log.member(c, "mortal", "heir", 8, 0)
+		dstest.Eventually(t, 10*time.Second, "the heir has its half", func() bool { return log.spread()["heir"] == 4 })
+		if err := victim.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		took := log.balanced(10*time.Second, 8, "heir")
+		t.Logf("the heir has all %v after the kill, TTL %v", took, shardTestTTL)
+		if took > shardTestTTL+time.Second {
+			t.Errorf("it took longer than the TTL and a second")
+		}
 	})
-	log.member(c, "mortal", "heir", 8, 0)
-	eventually(t, 10*time.Second, "the heir has its half", func() bool { return log.spread()["heir"] == 4 })
-	if err := victim.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	took := log.balanced(10*time.Second, 8, "heir")
-	t.Logf("the heir has all %v after the kill, TTL %v", took, shardTestTTL)
-	if took > shardTestTTL+time.Second {
-		t.Errorf("it took longer than the TTL and a second")
-	}
 }
 
 func TestAnErrorOfAShardEndsThemAll(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	broken := errors.New("disk full")
-	var ended sync.WaitGroup
-	ended.Add(3)
-	err := coord.RunShards(t.Context(), c, "failing", 4, func(ctx context.Context, s *coord.Shard) error {
-		if s.Index() == 2 {
-			time.Sleep(100 * time.Millisecond) // the others are running by then
-			return broken
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		broken := errors.New("disk full")
+		var ended sync.WaitGroup
+		ended.Add(3)
+		err := coord.RunShards(t.Context(), c, "failing", 4, func(ctx context.Context, s *coord.Shard) error {
+			if s.Index() == 2 {
+				time.Sleep(100 * time.Millisecond) // the others are running by then
+				return broken
+			}
+			defer ended.Done()
+			<-ctx.Done()
+			return nil
+		})
+		if !errors.Is(err, broken) || err.Error() != "coord: shards failing: shard 2: disk full" {
+			t.Errorf("RunShards: %v", err)
 		}
-		defer ended.Done()
-		<-ctx.Done()
-		return nil
+		ended.Wait()
+		if i, err := coord.InspectShards(t.Context(), c, "failing"); err != nil || len(i.Members) != 0 || !strings.Contains(i.Explain(), "nobody runs") {
+			t.Errorf("%+v, %v", i, err)
+		}
 	})
-	if !errors.Is(err, broken) || err.Error() != "coord: shards failing: shard 2: disk full" {
-		t.Errorf("RunShards: %v", err)
-	}
-	ended.Wait()
-	if i, err := coord.InspectShards(t.Context(), c, "failing"); err != nil || len(i.Members) != 0 || !strings.Contains(i.Explain(), "Nobody runs") {
-		t.Errorf("%+v, %v", i, err)
-	}
 }
 
 func TestAFencedWriteOfAShardThatWasLostIsRefused(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	times := 0
-	_ = coord.RunShards(ctx, c, "fenced", 1, func(ctx context.Context, s *coord.Shard) error {
-		if times++; times > 1 {
-			cancel()
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		times := 0
+		_ = coord.RunShards(ctx, c, "fenced", 1, func(ctx context.Context, s *coord.Shard) error {
+			if times++; times > 1 {
+				cancel()
+				return nil
+			}
+			if _, err := s.Do(ctx, command.Set("fenced:state", "mine")); err != nil {
+				t.Errorf("Do: %v", err)
+			}
+			dstest.Cmd(t, c, "DEL", "{redisx:lease:shard:fenced/0}:lease")
+			if _, err := s.Do(ctx, command.Set("fenced:state", "stale")); err == nil {
+				t.Error("a write without the shard's lease succeeded")
+			}
+			<-ctx.Done()
 			return nil
+		})
+		if times != 2 {
+			t.Errorf("the shard was run %d times, want again after its loss", times)
 		}
-		if _, err := s.Do(ctx, command.Set("fenced:state", "mine")); err != nil {
-			t.Errorf("Do: %v", err)
+		if state, err := c.Get(t.Context(), "fenced:state"); state != "mine" || err != nil {
+			t.Errorf("%q, %v", state, err)
 		}
-		cmd(t, c, "DEL", "{redisx:lease:shard:fenced/0}:lease")
-		if _, err := s.Do(ctx, command.Set("fenced:state", "stale")); err == nil {
-			t.Error("a write without the shard's lease succeeded")
-		}
-		<-ctx.Done()
-		return nil
 	})
-	if times != 2 {
-		t.Errorf("the shard was run %d times, want again after its loss", times)
-	}
-	if state, err := c.Get(t.Context(), "fenced:state"); state != "mine" || err != nil {
-		t.Errorf("%q, %v", state, err)
-	}
 }
 
 func TestAllMustShareTheSameNumberOfShards(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	log := newShardLog(t)
-	log.member(c, "number", "a", 4, 0)
-	log.balanced(5*time.Second, 4, "a")
-	var e *coord.ShardsError
-	err := coord.RunShards(t.Context(), c, "number", 5, func(context.Context, *coord.Shard) error { return nil })
-	if !errors.As(err, &e) || e.Theirs != 4 || e.Shards != 5 {
-		t.Errorf("RunShards: %v", err)
-	}
-	if err := coord.RunShards(t.Context(), c, "number", 0, nil); err == nil {
-		t.Error("no shards are accepted")
-	}
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		log := newShardLog(t)
+		log.member(c, "number", "a", 4, 0)
+		log.balanced(5*time.Second, 4, "a")
+		var e *coord.MismatchError
+		err := coord.RunShards(t.Context(), c, "number", 5, func(context.Context, *coord.Shard) error { return nil })
+		if !errors.As(err, &e) || e.Kind != "shards" || e.Theirs != 4 || e.Ours != 5 {
+			t.Errorf("RunShards: %v", err)
+		}
+		if err := coord.RunShards(t.Context(), c, "number", 0, nil); err == nil {
+			t.Error("no shards are accepted")
+		}
+	})
 }
 
 func TestShardsSurviveTheServersAbsence(t *testing.T) {
 	t.Parallel()
-	server := serverstest.Start(t)
-	log := newShardLog(t)
-	log.member(connect(t, server), "restart", "a", 3, 0)
-	log.balanced(5*time.Second, 3, "a")
-	server.Kill()
-	eventually(t, 10*time.Second, "nothing runs without a server", func() bool { return len(log.spread()) == 0 })
-	if err := server.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	log.balanced(15*time.Second, 3, "a")
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		server := serverstest.Start(t, servers.Options{Flavor: f})
+		log := newShardLog(t)
+		log.ttl = 600 * time.Millisecond
+		log.member(dstest.Connect(t, server), "restart", "a", 3, 0)
+		log.balanced(5*time.Second, 3, "a")
+		server.Kill()
+		dstest.Eventually(t, 10*time.Second, "nothing runs without a server", func() bool { return len(log.spread()) == 0 })
+		if err := server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		log.balanced(15*time.Second, 3, "a")
+	})
 }

@@ -18,7 +18,7 @@ func isClosed(d command.Doer) bool {
 }
 
 // passing are the words with which a server says that it cannot answer now.
-var passing = []string{"LOADING", "BUSY", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"}
+var passing = []string{"LOADING", "BUSY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"}
 
 // final reports whether err is the server's word: asking again brings nothing
 // else.

@@ -89,7 +89,7 @@ func (p *process) beats(ctx context.Context) error {
 
 // lead is the role of a candidate: while it leads it writes to the log.
 func (w *Worker) lead(ctx context.Context) error {
-	return coord.Lead(ctx, w.client, electionName, func(ctx context.Context, t *coord.Term) error {
+	return coord.NewElection(w.client, electionName, coord.TTL(electionTTL), coord.Name(w.Name), coord.Namespace(w.Namespace)).Lead(ctx, func(ctx context.Context, t *coord.Term) error {
 		w.say(line{Event: "leading", Token: t.Token()})
 		entry := fmt.Sprintf("%s %d", w.Name, t.Token())
 		ticker := time.NewTicker(50 * time.Millisecond)
@@ -105,5 +105,5 @@ func (w *Worker) lead(ctx context.Context) error {
 				return context.Cause(ctx)
 			}
 		}
-	}, coord.TTL(electionTTL), coord.Name(w.Name), coord.Namespace(w.Namespace))
+	})
 }

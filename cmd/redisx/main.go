@@ -3,6 +3,7 @@
 //	redisx demo       a story on all primitives, with checked verdicts
 //	redisx gateway    a Redis server for WebSocket clients
 //	redisx inspect    what the primitives hold on a server, and why
+//	redisx limit lab  rate limits, side by side on the same arrivals
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redisx/redisx/cmd/redisx/internal/demo"
+	"github.com/redisx/redisx/cmd/redisx/internal/limitlab"
 	"github.com/redisx/redisx/ds/inspect"
 )
 
@@ -29,7 +31,7 @@ func main() {
 	case err == nil:
 	case errors.Is(err, demo.ErrVerdict):
 		os.Exit(1)
-	case errors.As(err, &missing):
+	case errors.As(err, &missing), errors.Is(err, limitlab.ErrBound):
 		complain(err)
 		os.Exit(1)
 	case interrupted:
@@ -56,7 +58,7 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	cmd.AddCommand(demoCommand(), demoWorkerCommand(), gatewayCommand(), inspectCommand())
+	cmd.AddCommand(demoCommand(), demoWorkerCommand(), gatewayCommand(), inspectCommand(), limitCommand())
 	return cmd
 }
 

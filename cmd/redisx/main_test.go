@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,9 +16,9 @@ import (
 )
 
 // TestMain is also the demo's worker, which starts its own executable, and
-// redisx inspect as a process.
+// redisx inspect and redisx limit as processes.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == "demo-worker" || os.Args[1] == "inspect") {
+	if len(os.Args) > 1 && slices.Contains([]string{"demo-worker", "inspect", "limit"}, os.Args[1]) {
 		main()
 		return
 	}

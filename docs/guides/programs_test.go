@@ -108,7 +108,7 @@ var packages = map[string]string{
 	"telemetry": module + "/telemetry", "transport": module + "/transport",
 	"aside": module + "/ds/aside", "coalesce": module + "/ds/coalesce", "atomic": "sync/atomic",
 	"limiter": module + "/ds/limiter", "smart": module + "/ds/smart", "intent": module + "/intent",
-	"lease": module + "/ds/lease", "idem": module + "/ds/idem", "coord": module + "/ds/coord",
+	"lease": module + "/ds/lease", "semaphore": module + "/ds/semaphore", "idem": module + "/ds/idem", "coord": module + "/ds/coord",
 }
 
 const (

@@ -17,6 +17,7 @@ var layers = []layer{
 	{pkg: "ds/aside", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/coalesce"}},
 	{pkg: "ds/coord", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
 	{pkg: "ds/limiter", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
+	{pkg: "ds/semaphore", may: []string{"resp3", "command", "telemetry", "ds/internal/...", "ds/lease"}},
 	{pkg: "ds/inspect", may: []string{"resp3", "command", "telemetry", "ds/..."}},
 	{pkg: "ds/...", may: []string{"resp3", "command", "telemetry", "ds/internal/..."}},
 	{pkg: "intent", may: []string{"resp3", "command", "telemetry", "ds/..."}},

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/internal/script"
@@ -113,8 +114,10 @@ func TestPartiesStayInStepOverCutConnections(t *testing.T) {
 		var passed [2][]int64
 		var errs [2]map[string]int
 		var parties sync.WaitGroup
+		// Both connect before the first cut.
+		clients := [len(passed)]*redisx.Client{dstest.ConnectTo(t, "redis://"+p.Addr), dstest.ConnectTo(t, "redis://"+p.Addr)}
 		for i := range passed {
-			c := &dstest.Lossy{Client: dstest.ConnectTo(t, "redis://"+p.Addr), Before: cut}
+			c := &dstest.Lossy{Client: clients[i], Before: cut}
 			b := coord.NewBarrier(c, "cut", len(passed), coord.Name(fmt.Sprint(i)), coord.TTL(20*time.Second))
 			parties.Go(func() { passed[i], errs[i] = passing(ctx, b, last) })
 		}

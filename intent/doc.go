@@ -27,6 +27,7 @@
 //	RateLimit                  ds/limiter    any algorithm, on the server's clock
 //	Once                       ds/idem       one run, and its result for every caller
 //	LeaseLock                  ds/lease      a renewed lease with a fencing token
+//	Semaphore                  ds/semaphore  permits that are leases, first come first served
 //	Leader                     ds/coord      an election with terms, campaigned for again after a loss
 //	WaitFor                    ds/smart      a read for each change that the server tells of
 //
@@ -42,6 +43,8 @@
 //     same result; a runner that died is told, not hidden.
 //   - LeaseLock: fn's context ends before the server lets another holder in, and
 //     a lease that was lost while fn ran is an error, even if fn returned nil.
+//   - Semaphore: at most n run at a time, in all processes; one that dies gives its
+//     permit back within the TTL.
 //   - Leader: fn's context ends before the server lets another process lead.
 //   - WaitFor: no wake is lost; it ends only by what was read after the call.
 //   - Errors are those of the primitive, found with errors.As; what can be helped
@@ -65,6 +68,7 @@
 //	                          └─────▶ lost, until somebody has looked
 //	LeaseLock      waiting ─▶ held ─▶ released
 //	                            └───▶ lost: the context ends, with the reason
+//	Semaphore      waiting ─▶ held ─▶ released, or lost
 //	Leader         waiting ─▶ leading ─▶ resigned
 //	                  ▲          └───▶ lost ─┐
 //	                  └──────────────────────┘

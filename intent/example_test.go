@@ -80,6 +80,7 @@ func TestExamples(t *testing.T) {
 	}{
 		{"GetOrCompute", "Ada <nil>\n<nil>\n", ExampleGetOrCompute},
 		{"RateLimit", "admitted\n", ExampleRateLimit},
+		{"Once", "charging the card\nreceipt 1 <nil>\nreceipt 1 <nil>\n", ExampleOnce},
 		{"LeaseLock", "<nil>\n", ExampleLeaseLock},
 	} {
 		if got := serverstest.Printed(t, e.run); got != e.prints {

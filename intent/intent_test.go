@@ -11,7 +11,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
-	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/ds/aside"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/intent"
@@ -60,7 +60,7 @@ func TestGetOrComputeComputesOnceForAllProcesses(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 60 {
 			wg.Go(func() {
-				v, err := intent.GetOrCompute(t.Context(), cs[i%3], "k", time.Minute, load, intent.Jitter(0.1), intent.FillLease(time.Second))
+				v, err := intent.GetOrCompute(t.Context(), cs[i%3], "k", time.Minute, load, intent.Stale(time.Second))
 				if v["run"] != want || err != nil {
 					t.Errorf("got %v, %v, want run %d", v, err, want)
 				}
@@ -80,7 +80,7 @@ func TestGetOrComputeComputesOnceForAllProcesses(t *testing.T) {
 		t.Errorf("after Invalidate, GET k = %s", got)
 	}
 	round(2)
-	var e *coalesce.OptionError
+	var e *aside.OptionError
 	if _, err := intent.GetOrCompute(t.Context(), cs[0], "k", 0, load); !errors.As(err, &e) {
 		t.Errorf("with a ttl of 0: %v", err)
 	}

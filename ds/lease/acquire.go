@@ -143,6 +143,8 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 		return false, 0, ErrQueueFull
 	case isReader:
 		return false, 0, ErrReentrant
+	case neverFits:
+		return false, 0, &NeverFitsError{Weight: a.o.weight, Limit: g.held.limit}
 	}
 	held := g.held
 	a.held, a.quiet = &held, nil
@@ -224,7 +226,7 @@ func (a *attempt) heldError(err error) error {
 	h := a.held
 	return &HeldError{
 		Name: a.name, Owner: h.owner, Token: h.token, Since: h.since, TTL: h.left, Meta: h.meta,
-		Readers: h.readers, Position: h.position, Waiting: h.waiting, Err: err,
+		Readers: h.readers, Used: h.used, Limit: h.limit, Position: h.position, Waiting: h.waiting, Err: err,
 	}
 }
 

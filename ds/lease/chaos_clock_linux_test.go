@@ -154,7 +154,8 @@ func TestTheServersWallClock(t *testing.T) {
 	}
 	<-a.Context().Done()
 	var lost *lease.LostError
-	if cause := context.Cause(a.Context()); !errors.As(cause, &lost) || lost.Reason != "not owner" {
+	// It may have asked before the second came.
+	if cause := context.Cause(a.Context()); !errors.As(cause, &lost) || lost.Reason != "not owner" && lost.Reason != "gone" {
 		t.Errorf("the first ended with %v, want that it is not the owner", cause)
 	}
 	release(t, b)

@@ -18,7 +18,7 @@ func storm() chaos {
 			"kill -9", "SIGSTOP", "SIGSTOP", "network faults", "network faults", "late answers", "late answers, then silence", "clock jumps",
 		},
 		pause: 60 * time.Millisecond, flush: true,
-		run: 3 * time.Second,
+		run: 20 * time.Second, enough: 60, least: 3 * time.Second,
 	}
 }
 
@@ -36,7 +36,7 @@ func TestHistoriesUnderFaults(t *testing.T) {
 		c := storm()
 		c.flavor, c.processes, c.workers, c.leases = f, 6, 24, 200
 		c.hold, c.pause = time.Millisecond, 300*time.Millisecond
-		c.run, c.enough = 60*time.Second, enough*17/10 // they write 1.5 times a tenure
+		c.run, c.least, c.enough = 60*time.Second, 0, enough*17/10 // they write 1.5 times a tenure
 		h := c.play(t)
 		h.verify(t)
 		if n := h.acquired(); n < enough {
@@ -55,7 +55,7 @@ func TestHistoriesOfAQueue(t *testing.T) {
 	c.faults = []string{"cuts", "late answers", "clock jumps"}
 	c.pause = 300 * time.Millisecond
 	if long {
-		c.run = 30 * time.Second
+		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
 }
@@ -69,7 +69,7 @@ func TestHistoriesOverFailovers(t *testing.T) {
 	c.faults = []string{"kill -9", "SIGSTOP", "cuts"}
 	c.failovers, c.lag = 400*time.Millisecond, 200*time.Millisecond
 	if long {
-		c.run = 30 * time.Second
+		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
 }
@@ -81,11 +81,18 @@ func TestConfirmedGrantsSurviveFailovers(t *testing.T) {
 	t.Parallel()
 	c := storm()
 	c.faults = []string{"kill -9", "SIGSTOP", "cuts"}
-	c.failovers, c.lag, c.acks = 500*time.Millisecond, 300*time.Millisecond, 1
+	confirmed(&c)
 	if long {
-		c.run = 30 * time.Second
+		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
+}
+
+// confirmed makes c one with failovers and a replica that must confirm. A busy
+// machine needs the longer TTL, of which a fifth is the replica's.
+func confirmed(c *chaos) {
+	c.ttl, c.enough = 300*time.Millisecond, 40
+	c.failovers, c.lag, c.acks = 700*time.Millisecond, 300*time.Millisecond, 1
 }
 
 // TestFiftyProcessesOnOneLease is LE5.

@@ -40,6 +40,7 @@ type chaosOrder struct {
 	Acks    int           // replicas that must have a grant and a renewal
 	Tidy    bool          // they wait for every lease, hold it for Hold, and release it
 	Fair    bool
+	Modes   modes
 	Plants  []plant // bugs
 }
 
@@ -138,13 +139,16 @@ type chaosHolder struct {
 
 // call writes down that something begins, and returns what to write when it has
 // come back.
-func (h *chaosHolder) call(v verb, n int, token int64) (op uint32, back func(o outcome, token int64)) {
+func (h *chaosHolder) call(v verb, n int, token int64) (op uint32, back returned) {
 	op = h.ops.Add(1)
 	h.write(record{verb: v, lease: uint8(n), op: op, at: mono(), token: token})
-	return op, func(o outcome, token int64) {
-		h.write(record{verb: v, outcome: o, back: true, lease: uint8(n), op: op, at: mono(), token: token})
+	return op, func(o outcome, token int64, share bool) {
+		h.write(record{verb: v, outcome: o, back: true, share: share, lease: uint8(n), op: op, at: mono(), token: token})
 	}
 }
+
+// returned writes down what came of a call. See op for token and share.
+type returned func(o outcome, token int64, share bool)
 
 func (h *chaosHolder) write(r record) {
 	if _, err := h.journal.Write(r.bytes()); err != nil {
@@ -181,7 +185,11 @@ func (h *chaosHolder) round(r *rand.Rand) {
 	n := r.IntN(h.order.Leases)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := h.acquire(ctx, cancel, r, n)
+	if r.IntN(100) < h.order.Modes.Sets {
+		h.set(ctx, cancel, r)
+		return
+	}
+	l, share := h.obtain(ctx, cancel, r, n)
 	if l == nil {
 		return
 	}
@@ -214,15 +222,32 @@ func (h *chaosHolder) round(r *rand.Rand) {
 	if r.IntN(2) == 0 || l.Context().Err() != nil {
 		h.fenced(n, l) // also when the context has said stop
 	}
+	if !share && r.IntN(100) < h.order.Modes.Hands {
+		h.handOver(n, l)
+		return
+	}
 	h.release(n, l)
 }
 
 // acquire asks for a lease, for a while. cancel ends what it gets.
-func (h *chaosHolder) acquire(ctx context.Context, cancel func(), r *rand.Rand, n int) *lease.Lease {
+func (h *chaosHolder) acquire(ctx context.Context, cancel func(), r *rand.Rand, n int, share bool) *lease.Lease {
 	acquire, limit := lease.TryAcquire, h.order.Wait
-	if h.order.Tidy || r.IntN(2) == 0 {
+	if h.order.Tidy || !h.order.Modes.Try && r.IntN(2) == 0 {
 		acquire, limit = lease.Acquire, h.order.Wait/2+time.Duration(r.Int64N(int64(h.order.Wait)))
 	}
+	opts := h.options()
+	if share {
+		opts = append(opts, lease.Shared())
+	}
+	timer := time.AfterFunc(limit, cancel)
+	_, back := h.call(acquires, n, 0)
+	l, err := acquire(ctx, h.client, chaosName(n), opts...)
+	timer.Stop()
+	return h.heard(back, l, err, share)
+}
+
+// options are those of all leases.
+func (h *chaosHolder) options() []lease.Option {
 	opts := []lease.Option{lease.TTL(h.order.TTL)}
 	if h.order.Acks > 0 {
 		opts = append(opts, lease.Replicas(h.order.Acks, (h.order.TTL/5).Truncate(time.Millisecond)))
@@ -230,22 +255,23 @@ func (h *chaosHolder) acquire(ctx context.Context, cancel func(), r *rand.Rand, 
 	if h.order.Fair {
 		opts = append(opts, lease.Fair())
 	}
-	timer := time.AfterFunc(limit, cancel)
-	_, back := h.call(acquires, n, 0)
-	l, err := acquire(ctx, h.client, "chaos:"+strconv.Itoa(n), opts...)
-	timer.Stop()
+	return opts
+}
+
+// heard writes down what came of an acquisition.
+func (h *chaosHolder) heard(back returned, l *lease.Lease, err error, share bool) *lease.Lease {
 	var held *lease.HeldError
 	switch {
 	case err == nil:
 		if h.window {
 			l = l.TrustFromNow()
 		}
-		back(yes, l.Token())
+		back(yes, l.Token(), share)
 		return l
 	case errors.As(err, &held) && held.Token > 0: // 0: promised to the next in the queue
-		back(no, held.Token)
+		back(no, held.Token, held.Readers > 0)
 	default:
-		back(unknown, 0)
+		back(unknown, 0, false)
 	}
 	return nil
 }
@@ -258,11 +284,11 @@ func (h *chaosHolder) fenced(n int, l *lease.Lease) {
 	_, err := l.Do(ctx, command.Untyped("RPUSH", chaosLog(n), writeID(l.Token(), h.order.Holder, op)).Request())
 	switch {
 	case err == nil:
-		back(yes, 0)
+		back(yes, 0, false)
 	case errors.Is(err, lease.ErrFenced):
-		back(no, 0)
+		back(no, 0, false)
 	default:
-		back(unknown, 0)
+		back(unknown, 0, false)
 	}
 }
 
@@ -272,13 +298,16 @@ func (h *chaosHolder) release(n int, l *lease.Lease) {
 	_, back := h.call(releases, n, l.Token())
 	switch err := l.Release(ctx); {
 	case err == nil:
-		back(yes, 0)
+		back(yes, 0, false)
 	case errors.Is(err, lease.ErrLost):
-		back(no, 0)
+		back(no, 0, false)
 	default:
-		back(unknown, 0)
+		back(unknown, 0, false)
 	}
 }
+
+// chaosName is the name of a lease.
+func chaosName(n int) string { return "chaos:" + strconv.Itoa(n) }
 
 // chaosLog is the list that the holders of a lease write to.
 func chaosLog(n int) string { return "chaos:log:" + strconv.Itoa(n) }

@@ -47,8 +47,10 @@ type chaos struct {
 
 	run    time.Duration // at most
 	enough int           // fenced writes after which it ends earlier, 0: none
+	least  time.Duration // but not before
 	tidy   bool          // see chaosOrder
 	fair   bool
+	modes  modes
 	plants []plant
 	flavor servers.Flavor
 }
@@ -110,6 +112,7 @@ func (c chaos) play(t *testing.T) recorded {
 
 // watch flushes scripts, and ends the run when there was enough.
 func (s *stage) watch(ctx context.Context, enough func()) {
+	begin := time.Now()
 	for tick := 0; ctx.Err() == nil; tick++ {
 		select {
 		case <-ctx.Done():
@@ -122,7 +125,7 @@ func (s *stage) watch(ctx context.Context, enough func()) {
 				s.count("SCRIPT FLUSH")
 			}
 		}
-		if s.enough > 0 && tick%10 == 0 && s.written(ctx) >= s.enough {
+		if s.enough > 0 && tick%10 == 0 && time.Since(begin) >= s.least && s.written(ctx) >= s.enough {
 			enough()
 		}
 	}
@@ -171,7 +174,7 @@ func (s *stage) failOver(ctx context.Context) {
 
 // collect reads what the processes have written, and the logs.
 func (s *stage) collect() recorded {
-	h := recorded{ops: s.ops, lossy: s.failovers > 0, narrow: s.acks > 0}
+	h := recorded{ops: s.ops, lossy: s.failovers > 0, narrow: s.acks > 0, ttl: s.ttl}
 	for _, holder := range slices.Sorted(maps.Keys(s.journals)) {
 		journal, err := os.ReadFile(s.journals[holder])
 		if err != nil && !errors.Is(err, os.ErrNotExist) { // killed before it began
@@ -346,7 +349,7 @@ func (h *tormented) start() error {
 	h.mu.Unlock()
 	order, err := json.Marshal(chaosOrder{
 		URL: "redis://" + h.proxy.Addr, Journal: journal, Holder: holder, Seed: h.seed, Leases: h.leases, Workers: h.workers,
-		TTL: h.ttl, Hold: h.chaos.hold, Wait: h.wait, Acks: h.acks, Tidy: h.tidy, Fair: h.fair, Plants: h.plants,
+		TTL: h.ttl, Hold: h.chaos.hold, Wait: h.wait, Acks: h.acks, Tidy: h.tidy, Fair: h.fair, Modes: h.modes, Plants: h.plants,
 	})
 	if err != nil {
 		return err

@@ -100,7 +100,8 @@
 // Shared asks for a share: readers hold the lease together, a writer, who is
 // anybody without Shared, holds it alone. Each share is a Lease of its own, with
 // an end of its own, so a reader that dies costs a writer the TTL of that reader.
-// At most 10 000 share a lease; beyond that Acquire returns ErrQueueFull.
+// At most 10 000 share a lease; beyond that Acquire returns ErrQueueFull. With
+// Share they have weights, and a limit; see package semaphore.
 //
 // Whoever waits as a reader or for readers waits in the queue. So a writer that
 // waits keeps out all who come later; readers already in stay and renew. Readers
@@ -190,7 +191,8 @@
 //
 // A lease that is free and promised to the queue has the id "queue". While
 // readers hold it, it has the id "readers", a field reader:ID for each (token,
-// since, ttl, length of owner, owner and meta), and beside it
+// since, ttl, weight, length of owner, owner and meta), used, which is the sum of
+// the weights, limit, if Share gave one, and beside it
 //
 //	{redisx:lease:NAME}:readers zset  id by the end of its share, in ms, lives as long as the last
 //

@@ -36,6 +36,9 @@ type HeldError struct {
 	// Readers is how many hold it together, of which the one shown may stay
 	// longest; 0 when one holds it alone.
 	Readers int
+	// Used is what the shares weigh, and Limit what they may weigh, where the
+	// caller asked with Share and they are in its way.
+	Used, Limit int64
 	// Position is the caller's place in the queue, 1 is next; 0 when it does
 	// not wait in it. Waiting is how many wait in it, the caller included.
 	Position, Waiting int

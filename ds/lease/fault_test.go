@@ -77,7 +77,7 @@ func TestReleaseRacedWithRenewLeavesNoKey(t *testing.T) {
 
 func releaseRacedWithRenew(t *testing.T, s *servers.Server) {
 	c := connect(t, s)
-	n := rounds(6_000, 100_000)
+	n := rounds(6_000, 40_000) // of each flavor: more than 100 000 in all
 	left, renewals := raceReleaseAndRenew(t, c, n)
 	if left != 0 {
 		t.Errorf("%d of %d rounds left a key with a TTL and no holder", left, n)
@@ -153,14 +153,14 @@ func TestAServerOutOfMemory(t *testing.T) {
 
 func outOfMemory(t *testing.T, s *servers.Server) {
 	c := connect(t, s)
-	l := acquire(t, c, "job", lease.TTL(300*time.Millisecond))
+	l := acquire(t, c, "job", lease.TTL(time.Second))
 	release(t, acquire(t, c, "warm"))
 	cmd(t, c, "CONFIG", "SET", "maxmemory", "1")
 	_, err := lease.Acquire(t.Context(), c, "other")
 	if !command.IsCode(err, "OOM") || !strings.Contains(err.Error(), "other") {
 		t.Errorf("Acquire: %v, want OOM", err)
 	}
-	time.Sleep(600 * time.Millisecond) // two TTLs: it must renew
+	time.Sleep(2 * time.Second) // two TTLs: it must renew
 	if err := context.Cause(l.Context()); err != nil {
 		t.Errorf("lost: %v", err)
 	}
@@ -227,15 +227,15 @@ func TestAGrantThatCameTooLateIsNoLease(t *testing.T) {
 	release(t, acquire(t, f, "job"))
 	f.setFail(func(r command.Request) (error, error) {
 		if is(r, lease.AcquireDigest()) {
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(600 * time.Millisecond)
 		}
 		return nil, nil
 	})
-	l, err := lease.Acquire(t.Context(), f, "job", lease.TTL(60*time.Millisecond))
+	l, err := lease.Acquire(t.Context(), f, "job", lease.TTL(600*time.Millisecond))
 	if l != nil || !errors.Is(err, lease.ErrLost) {
 		t.Errorf("Acquire: %v, %v; want ErrLost", l, err)
 	}
-	eventually(t, 40*time.Millisecond, "its release", func() bool {
+	eventually(t, 400*time.Millisecond, "its release", func() bool {
 		return number(t, f.Client, "EXISTS", first(lease.Keys("job"))) == 0
 	})
 }
@@ -305,7 +305,20 @@ func TestAReleaseWithALostAnswerCanBeRepeated(t *testing.T) {
 func TestRenewalsLostForLessThanTheTTLAreBridged(t *testing.T) {
 	t.Parallel()
 	f := &faulty{Client: start(t)}
-	const ttl = time.Second // the slack is what a busy machine needs
+	ttl := time.Second
+	for !bridgesOutages(t, f, ttl) {
+		// A third of the TTL is what a busy machine may use up.
+		if ttl *= 3; ttl > 10*time.Second {
+			t.Fatalf("the machine is too busy for a TTL of %v", ttl/3)
+		}
+	}
+}
+
+// bridgesOutages reports false if the machine was too late for the test to say
+// anything.
+func bridgesOutages(t *testing.T, f *faulty, ttl time.Duration) bool {
+	t.Helper()
+	lag := machineLag(t)
 	l := acquire(t, f, "job", lease.TTL(ttl))
 	for i := range 4 {
 		outage := time.Now().Add(ttl * 2 / 5)
@@ -320,40 +333,68 @@ func TestRenewalsLostForLessThanTheTTLAreBridged(t *testing.T) {
 		})
 		time.Sleep(ttl * 3 / 2)
 	}
-	if err := context.Cause(l.Context()); err != nil {
-		t.Errorf("lost: %v", err)
+	cause := context.Cause(l.Context())
+	if cause != nil && lag() > ttl/20 {
+		_ = l.Release(t.Context())
+		return false
+	}
+	if cause != nil {
+		t.Errorf("lost: %v", cause)
 	}
 	release(t, l)
+	return true
 }
 
 func TestRenewalsLostForLongerEndItBeforeTheServerDoes(t *testing.T) {
 	t.Parallel()
 	f := &faulty{Client: start(t)}
-	const ttl = 400 * time.Millisecond
 	for _, answers := range []bool{false, true} {
-		l := acquire(t, f, "job", lease.TTL(ttl))
-		f.setFail(func(r command.Request) (error, error) {
-			switch {
-			case !is(r, lease.RenewDigest()):
-				return nil, nil
-			case answers:
-				return nil, maybe(r)
-			}
-			return maybe(r), nil
-		})
-		<-l.Context().Done()
-		// Our context has ended, and the server still keeps others out.
-		s, err := lease.Inspect(t.Context(), f.Client, "job")
-		if err != nil || !s.Held || s.Token != l.Token() {
-			t.Errorf("Inspect at the end of the context: %+v, %v; want it still held", s, err)
+		// Between the end and the look at the server there is a tenth of the TTL,
+		// which a busy machine may use up.
+		ttl := 400 * time.Millisecond
+		for !endsBeforeTheServerDoes(t, f, answers, ttl) && ttl < 10*time.Second {
+			ttl *= 2
 		}
-		var lost *lease.LostError
-		if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" || !errors.Is(cause, io.ErrUnexpectedEOF) {
-			t.Errorf("the cause is %v", cause)
+		if ttl > 10*time.Second {
+			t.Errorf("the machine is too busy for a TTL of %v", ttl/2)
 		}
-		f.setFail(nil)
-		_ = l.Release(t.Context())
 	}
+}
+
+// endsBeforeTheServerDoes reports false if the machine was too late for the
+// test to say anything.
+func endsBeforeTheServerDoes(t *testing.T, f *faulty, answers bool, ttl time.Duration) bool {
+	t.Helper()
+	l := acquire(t, f, "job", lease.TTL(ttl))
+	f.setFail(func(r command.Request) (error, error) {
+		switch {
+		case !is(r, lease.RenewDigest()):
+			return nil, nil
+		case answers:
+			return nil, maybe(r)
+		}
+		return maybe(r), nil
+	})
+	end := time.Now().Add(l.Remaining())
+	for l.Context().Err() == nil {
+		if left := l.Remaining(); left > 0 {
+			end = time.Now().Add(left)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// Our context has ended, and the server still keeps others out.
+	s, err := lease.Inspect(t.Context(), f.Client, "job")
+	late := time.Since(end) > ttl/20
+	if !late && (err != nil || !s.Held || s.Token != l.Token()) {
+		t.Errorf("Inspect at the end of the context: %+v, %v; want it still held", s, err)
+	}
+	var lost *lease.LostError
+	if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" || !late && !errors.Is(cause, io.ErrUnexpectedEOF) {
+		t.Errorf("the cause is %v", cause)
+	}
+	f.setFail(nil)
+	_ = l.Release(t.Context())
+	return !late
 }
 
 // TestWaitersWakeOnRelease measures from the start of Release to the return of
@@ -398,10 +439,10 @@ func TestWaitersGetALeaseThatLapses(t *testing.T) {
 	if _, err := lease.Acquire(ctx, c, "job", lease.TTL(200*time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
+	lag, begin := machineLag(t), time.Now()
 	cancel() // its holder is dead: nobody renews, nobody releases
 	l := acquire(t, c, "job")
-	if took := time.Since(begin); took > 260*time.Millisecond {
+	if took := time.Since(begin) - 2*lag(); took > 260*time.Millisecond {
 		t.Errorf("got it after %v, want TTL + 60 ms at most", took)
 	}
 	release(t, l)
@@ -454,16 +495,17 @@ func TestAServerThatFreezesEndsLeasesInTime(t *testing.T) {
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
+	lag, begin := machineLag(t), time.Now()
 	<-l.Context().Done()
-	if took := time.Since(begin); took > ttl {
+	if took := time.Since(begin) - 2*lag(); took > ttl {
 		t.Errorf("the context ended %v after the freeze, want less than the TTL", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begin = time.Now()
-	if err := l.Release(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) > 100*time.Millisecond {
-		t.Errorf("Release: %v after %v, want it to end with its context", err, time.Since(begin))
+	lag, begin = machineLag(t), time.Now()
+	err := l.Release(ctx)
+	if took := time.Since(begin) - 2*lag(); !errors.Is(err, context.DeadlineExceeded) || took > 100*time.Millisecond {
+		t.Errorf("Release: %v after %v, want it to end with its context", err, took)
 	}
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)

@@ -141,7 +141,7 @@ func TakeOver(ctx context.Context, d command.Doer, name string, opts ...Option) 
 
 // whole is the option that takes Shared and Fair back: what is handed over or
 // taken by force is the whole lease, at once.
-func whole(o *options) { o.shared, o.fair = false, false }
+func whole(o *options) { o.shared, o.fair, o.limited, o.weight, o.limit = false, false, false, 1, 0 }
 
 // seize asks once, and once more when the answer was lost.
 func (a *attempt) seize(ctx context.Context, ask func(ctx context.Context) (grant, error)) error {

@@ -24,6 +24,9 @@ const (
 	writes        // a fenced write
 	releases
 	looks // at the context: it has not ended
+	takes // the lease, from whoever has it
+	hands // it over: a grant of what the ticket says
+	adopts
 	// fails is the server's failover, where the replica may lack what the
 	// primary had granted. No holder does it.
 	fails
@@ -36,7 +39,7 @@ type outcome uint8
 
 const (
 	unknown outcome = iota // no answer, or one that says nothing of the lease
-	yes                    // granted, written, released, not ended
+	yes                    // granted, written, released, not ended, handed over, adopted
 	no                     // somebody else holds it, refused, was not ours any more
 )
 
@@ -45,7 +48,9 @@ type op struct {
 	verb    verb
 	outcome outcome
 	lease   int   // the number of the lease
-	token   int64 // ours; of an acquisition that was refused, the holder's
+	token   int64 // ours; of an acquisition that was refused, the holder's; of a hand-over, the ticket's
+	old     int64 // of a hand-over: the token that was ours
+	share   bool  // of an acquisition: granted, or refused for the sake of, a share
 	write   string
 	from    int64 // when it was called, and when it returned, in ns of one clock
 	to      int64 // of the machine; math.MaxInt64: it never did
@@ -58,44 +63,106 @@ func (o op) String() string {
 		writes:   {"writes, and hears nothing, with", "writes with", "is refused a write with"},
 		releases: {"releases, and hears nothing,", "releases", "is told that it had lost"},
 		looks:    {"?", "trusts", "?"},
+		takes:    {"takes over, and hears nothing,", "takes over with", "?"},
+		hands:    {"hands over, and hears nothing,", "hands over to", "is told on handing over that it had lost"},
+		adopts:   {"adopts, and hears nothing,", "adopts", "is refused the ticket with"},
 		fails:    {"the replica takes over", "the replica takes over", "?"},
 		begins:   {"the last token is", "the holder has", "?"},
 	}[o.verb][o.outcome]
+	if o.share {
+		what += " (a share)"
+	}
 	return fmt.Sprintf("%12.3f … %12.3f ms  holder %2d %s %d", float64(o.from)/1e6, float64(o.to)/1e6, o.holder, what, o.token)
 }
 
+// grants reports whether the op made a token.
+func (o op) grants() bool {
+	return o.outcome == yes && (o.verb == acquires || o.verb == takes || o.verb == hands)
+}
+
 // register is a lease as everybody must be able to see it: one holder at most,
-// told by a token that rises.
+// or readers, each told by a token that rises.
 type register struct {
-	last    int64 // the greatest token granted
-	held    bool  // by its holder; it can lapse at any time
-	forgive int64 // tokens up to this one may have been lost, or not, by a failover
+	last    int64   // the greatest token granted
+	holders []int64 // who hold it; they can lapse at any time
+	shared  bool    // they are readers
+	offered bool    // to whoever adopts the ticket; nobody holds it
+	deposed []int64 // who may not have heard yet that they were driven out
+	forgive int64   // tokens up to this one may have been lost, or not, by a failover
+}
+
+func (r register) equals(o register) bool {
+	return r.last == o.last && r.shared == o.shared && r.offered == o.offered && r.forgive == o.forgive &&
+		slices.Equal(r.holders, o.holders) && slices.Equal(r.deposed, o.deposed)
+}
+
+func with(tokens []int64, more ...int64) []int64 {
+	out := slices.Concat(tokens, more)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func without(tokens []int64, token int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(tokens), func(t int64) bool { return t == token })
+}
+
+// grant says whether an op that makes a token may happen, and what comes of it.
+func (r register) grant(o op) (bool, register) {
+	legal := o.token > r.last
+	n := register{last: o.token, holders: []int64{o.token}, shared: o.share, deposed: r.deposed, forgive: r.forgive}
+	switch {
+	case o.verb == hands:
+		n.offered = true
+		legal = legal && !r.shared && !r.offered && slices.Contains(r.holders, o.old)
+	case o.verb == takes:
+		n.deposed = with(r.deposed, r.holders...)
+	case o.share && r.shared:
+		n.holders = with(r.holders, o.token)
+	}
+	return legal, n
 }
 
 // step says whether an op may happen to a register, and what it makes of it. A
 // lease may lapse at any time without anyone's doing, so being refused is never
 // wrong; being granted, trusting and writing are what must be right.
 func step(r register, o op) (bool, register) {
-	current := r.held && o.token == r.last
+	current := slices.Contains(r.holders, o.token)
 	switch {
 	case o.verb == begins:
-		return true, register{last: o.token, held: o.outcome == yes}
+		n := register{last: o.token}
+		if o.outcome == yes {
+			n.holders = []int64{o.token}
+		}
+		return true, n
 	case o.verb == fails:
 		r.forgive = r.last
 		return true, r
-	case o.verb == acquires && o.outcome == yes:
-		return o.token > r.last, register{last: o.token, held: true, forgive: r.forgive}
+	case o.grants():
+		return r.grant(o)
+	case o.verb == takes: // perhaps
+		r.deposed = with(r.deposed, r.holders...)
+		return true, r
 	case o.token <= r.forgive:
 		return true, r
-	case o.verb == acquires || o.verb == looks || (o.verb == writes && o.outcome == yes):
-		return current, r
-	case o.verb == releases && o.outcome == yes:
-		r.held = false
-		return current, r
+	case o.verb == acquires:
+		return current && o.share == r.shared, r
+	case o.verb == looks:
+		return current && !r.offered || slices.Contains(r.deposed, o.token), r
+	case o.verb == writes && o.outcome == yes:
+		return current && !r.offered, r
+	case o.verb == adopts && o.outcome == yes:
+		legal := current && r.offered
+		r.offered = r.offered && !legal
+		return legal, r
+	case o.verb == adopts:
+		// Not there any more, or adopted by one who did not hear of it.
+		r.offered = r.offered && !current
+		return true, r
 	}
-	// Refused: whoever it was, they do not hold it any more, and never again.
-	r.held = r.held && !current
-	return true, r
+	// Released, or refused: whoever it was, they do not hold it any more, and
+	// never again.
+	r.holders, r.deposed = without(r.holders, o.token), without(r.deposed, o.token)
+	return current || o.outcome == no, r
 }
 
 var model = porcupine.Model{
@@ -103,6 +170,7 @@ var model = porcupine.Model{
 	Step: func(state, input, _ any) (bool, any) {
 		return step(state.(register), input.(op))
 	},
+	Equal: func(a, b any) bool { return a.(register).equals(b.(register)) },
 }
 
 // legal reports whether the ops on one lease could have happened one after the
@@ -120,15 +188,21 @@ func legal(t testing.TB, ops []op) bool {
 	return result == porcupine.Ok
 }
 
+// plain reports whether an op is of the simplest kind of lease.
+func (o op) plain() bool {
+	return !o.share && o.verb != takes && o.verb != hands && o.verb != adopts
+}
+
 // partLength is about how many ops go into one question to porcupine, whose
 // memory grows with the square.
 const partLength = 500
 
 // parts cuts the ops on one lease, by the time of their calls, where none was
 // under way. What is known there goes into the part that follows. A history with
-// a failover stays whole: much is not known after one.
+// a failover stays whole, and so does one with more than plain holders: much is
+// not known there.
 func parts(ops []op) [][]op {
-	if slices.ContainsFunc(ops, func(o op) bool { return o.verb == fails }) {
+	if slices.ContainsFunc(ops, func(o op) bool { return o.verb == fails || !o.plain() }) {
 		return [][]op{ops}
 	}
 	var out [][]op
@@ -145,7 +219,7 @@ func parts(ops []op) [][]op {
 	for i, part := range out {
 		if i > 0 {
 			b := op{verb: begins, token: r.last, from: part[0].from - 1, to: part[0].from - 1}
-			if r.held {
+			if len(r.holders) > 0 {
 				b.outcome = yes
 			}
 			out[i] = append([]op{b}, part...)
@@ -154,12 +228,14 @@ func parts(ops []op) [][]op {
 		// left: the greatest token, unless something ended it.
 		for _, o := range part {
 			if o.verb == acquires && o.outcome == yes && o.token > r.last {
-				r = register{last: o.token, held: true}
+				r = register{last: o.token, holders: []int64{o.token}}
 			}
 		}
 		for _, o := range part {
 			ended := (o.verb == writes && o.outcome == no) || (o.verb == releases && o.outcome != unknown)
-			r.held = r.held && (!ended || o.token != r.last)
+			if ended {
+				r.holders = without(r.holders, o.token)
+			}
 		}
 	}
 	return out
@@ -173,17 +249,21 @@ func certain(ops []op) ([]op, []string) {
 	var out []op
 	var wrong []string
 	granted := map[int64]int64{} // when the acquisition of a token was called
-	seen := map[int64]int64{}    // when a token was first seen
+	seen := map[int64]op{}       // who first saw a token
 	unheard := int64(math.MaxInt64)
+	taken := int64(math.MaxInt64) // the first take-over that got no answer
 	count := 0
 	for _, o := range ops {
 		switch {
-		case o.verb == acquires && o.outcome == unknown:
+		case o.outcome == unknown && (o.verb == acquires || o.verb == hands):
 			unheard, count = min(unheard, o.from), count+1
 			continue
+		case o.outcome == unknown && o.verb == takes:
+			// It may have driven somebody out, seen or not.
+			unheard, count, taken = min(unheard, o.from), count+1, min(taken, o.from)
 		case o.outcome == unknown && o.verb != fails:
 			continue
-		case o.verb == acquires && o.outcome == yes:
+		case o.grants():
 			if _, twice := granted[o.token]; twice {
 				wrong = append(wrong, fmt.Sprintf("lease %d: token %d was granted twice", o.lease, o.token))
 			}
@@ -191,8 +271,8 @@ func certain(ops []op) ([]op, []string) {
 		case o.verb == acquires:
 			// It may have asked once more, and not have heard the answer to that.
 			unheard, count = min(unheard, o.from), count+1
-			if first, ok := seen[o.token]; !ok || o.to < first {
-				seen[o.token] = o.to
+			if first, ok := seen[o.token]; !ok || o.to < first.to {
+				seen[o.token] = o
 			}
 		}
 		out = append(out, o)
@@ -201,7 +281,8 @@ func certain(ops []op) ([]op, []string) {
 	if len(ops) > 0 {
 		lease = ops[0].lease
 	}
-	for token, first := range seen {
+	for token, sight := range seen {
+		first := sight.to
 		if _, ok := granted[token]; ok {
 			continue
 		}
@@ -209,7 +290,10 @@ func certain(ops []op) ([]op, []string) {
 			wrong = append(wrong, fmt.Sprintf("lease %d: token %d was seen, and nobody can have got it", lease, token))
 			continue
 		}
-		o := op{verb: acquires, outcome: yes, lease: lease, token: token, from: unheard, to: first, holder: -1}
+		o := op{verb: acquires, outcome: yes, lease: lease, token: token, share: sight.share, from: unheard, to: first, holder: -1}
+		if taken < first && !o.share {
+			o.verb = takes
+		}
 		for before, from := range granted {
 			if before < token && from < first {
 				o.from = max(o.from, from)
@@ -241,53 +325,81 @@ func shrink(t testing.TB, ops []op) []op {
 	tokens = slices.Compact(tokens)
 	for size := len(tokens) / 2; size > 0; size /= 2 {
 		for group := range slices.Chunk(tokens, size) {
+			group = heirs(group, ops)
 			attempt(func(o op) bool { return slices.Contains(group, o.token) })
 		}
 	}
 	for _, one := range slices.Clone(ops) {
-		if one.verb != acquires || one.outcome != yes {
+		if !one.grants() {
 			attempt(func(o op) bool { return o == one })
 		}
 	}
 	return ops
 }
 
+// heirs returns the tokens and those that they were handed over to.
+func heirs(tokens []int64, ops []op) []int64 {
+	tokens = slices.Clone(tokens)
+	for i := 0; i < len(tokens); i++ {
+		for _, o := range ops {
+			if o.verb == hands && o.old == tokens[i] && !slices.Contains(tokens, o.token) {
+				tokens = append(tokens, o.token)
+			}
+		}
+	}
+	return tokens
+}
+
 // narrow shortens the time in which ops can have happened, by what every legal
 // order of them keeps: tokens rise, and what only a holder can do or show lies
-// between its grant and the next. Without that, a hundred questions which wait
-// for one lease at once are a hundred grants in any order. What contradicts
-// itself stays so, for porcupine to find. ops are on one lease, with a grant for
-// each token.
+// between its grant and the one that ends it. Without that, a hundred questions
+// which wait for one lease at once are a hundred grants in any order. What
+// contradicts itself stays so, for porcupine to find. ops are on one lease, with
+// a grant for each token.
 func narrow(ops []op) {
 	grants := map[int64]*op{}
 	var tokens []int64
-	lossy := false
+	lossy, taken := false, false
 	for i := range ops {
 		switch o := &ops[i]; {
 		case o.verb == fails:
 			lossy = true
-		case o.verb == acquires && o.outcome == yes:
+		case o.verb == takes && o.outcome == unknown:
+			taken = true
+		case o.grants():
 			grants[o.token] = o
 			tokens = append(tokens, o.token)
 		}
 	}
 	slices.Sort(tokens)
-	last := map[int64]int64{} // by token: when the last op that needs it to be held was called
+	ends := endings(tokens, grants)
+	// needs tells whether an op shows that its token was not ended yet. Who was
+	// driven out may trust it for a while.
+	needs := func(o op) bool {
+		end := grants[ends[o.token]]
+		switch {
+		case lossy || o.verb == adopts && o.outcome != yes || o.verb == takes:
+			return false
+		case o.verb == looks:
+			return !taken && (end == nil || end.verb != takes)
+		}
+		return o.outcome == yes || o.verb == acquires
+	}
+	last := map[int64]int64{} // by the token that ends: when the last op that needs what it ends was called
 	for _, o := range ops {
-		if needs := o.outcome == yes && o.verb != acquires; needs && !lossy {
-			last[o.token] = max(last[o.token], o.from)
+		if end, ok := ends[o.token]; ok && o.outcome == yes && !o.grants() && needs(o) {
+			last[end] = max(last[end], o.from)
 		}
 	}
 	floor := int64(0)
 	for _, token := range tokens {
 		g := grants[token]
+		floor = max(floor, last[token])
 		g.from = min(max(g.from, floor), g.to)
-		floor = max(floor, g.from, last[token])
+		floor = max(floor, g.from)
 	}
 	ceiling := int64(math.MaxInt64)
-	next := map[int64]int64{} // by token: when the next must have been granted
 	for _, token := range slices.Backward(tokens) {
-		next[token] = ceiling
 		g := grants[token]
 		g.to = max(min(g.to, ceiling), g.from)
 		ceiling = min(ceiling, g.to)
@@ -296,19 +408,42 @@ func narrow(ops []op) {
 		o := &ops[i]
 		if g := grants[o.token]; g != nil && g != o && !lossy {
 			o.from = min(max(o.from, g.from), o.to)
-			if o.outcome == yes || o.verb == acquires {
-				o.to = max(min(o.to, next[o.token]), o.from)
+			if end := grants[ends[o.token]]; end != nil && needs(*o) {
+				o.to = max(min(o.to, end.to), o.from)
 			}
 		}
 	}
+}
+
+// endings tells, by token, the token of the grant that ends it: the next one, of
+// a share the next that is none.
+func endings(tokens []int64, grants map[int64]*op) map[int64]int64 {
+	ends := map[int64]int64{}
+	next, whole := int64(0), int64(0)
+	for _, token := range slices.Backward(tokens) {
+		end := next
+		if grants[token].share {
+			end = whole
+		}
+		if end != 0 {
+			ends[token] = end
+		}
+		next = token
+		if !grants[token].share {
+			whole = token
+		}
+	}
+	return ends
 }
 
 // withoutImplied leaves out each sight of a holder that another op on the same
 // token says as well, because it took place within the same time. They can be
 // hundreds, in any order, and say nothing more.
 func withoutImplied(ops []op) []op {
+	// Who was driven out may look, and holds nothing.
+	taken := slices.ContainsFunc(ops, func(o op) bool { return o.verb == takes })
 	shows := func(o op) bool {
-		return o.outcome == yes && (o.verb == looks || o.verb == writes) || o.outcome == no && o.verb == acquires
+		return o.outcome == yes && (o.verb == looks && !taken || o.verb == writes) || o.outcome == no && o.verb == acquires
 	}
 	byToken := map[int64][]op{}
 	for _, o := range ops {
@@ -339,6 +474,7 @@ type recorded struct {
 	// replicas have confirmed; what else a server that was cut off says may come
 	// to nothing.
 	narrow bool
+	ttl    time.Duration
 }
 
 // check returns what is wrong.
@@ -357,8 +493,9 @@ func (h recorded) check(t testing.TB) []string {
 	var wrong []string
 	for i, ops := range byLease {
 		wrong = append(wrong, h.checkLog(i, ops)...)
+		wrong = append(wrong, h.checkDeposed(ops)...)
 		if h.narrow {
-			ops = slices.DeleteFunc(ops, func(o op) bool { return o.verb != looks && (o.verb != acquires || o.outcome != yes) })
+			ops = slices.DeleteFunc(ops, func(o op) bool { return o.verb != looks && !o.grants() })
 		}
 		ops, problems := certain(ops)
 		wrong = append(wrong, problems...)
@@ -376,23 +513,49 @@ func (h recorded) check(t testing.TB) []string {
 	return wrong
 }
 
+// checkDeposed looks for holders who trusted a lease for longer than its TTL
+// after somebody had taken it from them.
+func (h recorded) checkDeposed(ops []op) []string {
+	var wrong []string
+	for _, taken := range ops {
+		if taken.verb != takes || taken.outcome != yes {
+			continue
+		}
+		for _, o := range ops {
+			if over := time.Duration(o.from - taken.to); o.verb == looks && o.token < taken.token && over > h.ttl {
+				wrong = append(wrong, fmt.Sprintf("lease %d: trusted for %v after it was taken over with %d: %v", o.lease, over, taken.token, o))
+			}
+		}
+	}
+	return wrong
+}
+
 // checkLog compares the fenced writes that one lease's holders know of with the
-// server's log: the order of tokens is the order of writes, and each write was
-// done as often as its holder was told.
+// server's log: the order of tokens is the order of writes, but for readers who
+// hold it together, and each write was done as often as its holder was told.
 func (h recorded) checkLog(lease int, ops []op) []string {
 	var wrong []string
 	times := map[string]int{}
-	last := int64(0)
+	shares := map[int64]bool{}
+	for _, o := range ops {
+		if o.share && o.grants() {
+			shares[o.token] = true
+		}
+	}
+	last, whole := int64(0), int64(0) // the greatest token, and that of one who held it alone
 	for i, entry := range h.log[lease] {
 		times[entry]++
 		var token int64
 		if _, err := fmt.Sscanf(entry, "%d:", &token); err != nil {
 			wrong = append(wrong, fmt.Sprintf("lease %d: write %d is %q", lease, i, entry))
 		}
-		if token < last {
+		if token < whole || token < last && !shares[token] {
 			wrong = append(wrong, fmt.Sprintf("lease %d: write %d has token %d after %d", lease, i, token, last))
 		}
 		last = max(last, token)
+		if !shares[token] {
+			whole = max(whole, token)
+		}
 	}
 	for _, o := range ops {
 		if o.verb != writes {
@@ -421,6 +584,7 @@ type record struct {
 	verb    verb
 	outcome outcome // of the return
 	back    bool    // the return, not the call
+	share   bool    // see op
 	lease   uint8
 	op      uint32
 	at      int64
@@ -429,11 +593,14 @@ type record struct {
 
 func (r record) bytes() []byte {
 	b := make([]byte, 0, recordLength)
-	back := byte(0)
+	flags := byte(0)
 	if r.back {
-		back = 1
+		flags |= 1
 	}
-	b = append(b, byte(r.verb), byte(r.outcome), back, r.lease)
+	if r.share {
+		flags |= 2
+	}
+	b = append(b, byte(r.verb), byte(r.outcome), flags, r.lease)
 	b = binary.LittleEndian.AppendUint32(b, r.op)
 	b = binary.LittleEndian.AppendUint64(b, uint64(r.at))
 	return binary.LittleEndian.AppendUint64(b, uint64(r.token))
@@ -451,7 +618,7 @@ func opsOf(holder int, journal []byte) []op {
 	lastLook := map[grant]int{} // a later look says all of an earlier one
 	for ; len(journal) >= recordLength; journal = journal[recordLength:] {
 		r := record{
-			verb: verb(journal[0]), outcome: outcome(journal[1]), back: journal[2] == 1, lease: journal[3],
+			verb: verb(journal[0]), outcome: outcome(journal[1]), back: journal[2]&1 != 0, share: journal[2]&2 != 0, lease: journal[3],
 			op:    binary.LittleEndian.Uint32(journal[4:]),
 			at:    int64(binary.LittleEndian.Uint64(journal[8:])),
 			token: int64(binary.LittleEndian.Uint64(journal[16:])),
@@ -459,8 +626,11 @@ func opsOf(holder int, journal []byte) []op {
 		if r.back {
 			o := &ops[index[r.op]]
 			o.outcome, o.to = r.outcome, r.at
-			if o.verb == acquires {
-				o.token = r.token
+			switch o.verb {
+			case acquires, takes:
+				o.token, o.share = r.token, r.share
+			case hands:
+				o.token, o.old = r.token, o.token
 			}
 			delete(index, r.op)
 			continue

@@ -6,6 +6,7 @@
 --   id, owner, token, since µs, ms left, ttl ms, meta, 1 when it is offered to a ticket, else 0
 -- include clock.lua
 -- include tickets.lua
+-- include shares.lua
 local lease, queue, order, readers = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
 local now = server_ms()
 local held = redis.call('HMGET', lease, 'id', 'owner', 'token', 'since', 'ttl', 'meta', 'offered')
@@ -27,9 +28,8 @@ if held[1] == 'readers' then
   if found[4] == 0 then
     return found
   end
-  local token, since, ttl, size, text = string.match(redis.call('HGET', lease, 'reader:' .. last[1]) or '0 0 0 0 ',
-    '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-  held = {last[1], string.sub(text, 1, size), token, since, ttl, string.sub(text, size + 1)}
+  local token, since, ttl, _, owner, meta = share_of(lease, last[1])
+  held = {last[1], owner, token, since, ttl, meta}
   left = last[2] - now
 end
 if held[1] and held[1] ~= 'queue' then

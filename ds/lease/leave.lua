@@ -16,13 +16,14 @@ if holder == id then
   ours, free = true, true
 elseif holder == 'readers' then
   bury(lease, readers, now)
-  ours = redis.call('ZREM', readers, id) == 1
-  redis.call('HDEL', lease, 'reader:' .. id)
+  ours = part(lease, readers, id)
   if redis.call('EXISTS', readers) == 0 then
     redis.call('DEL', lease)
     free = true
   else
     settle(lease, readers)
+    -- Where there is a limit, who waits may fit now.
+    free = redis.call('HEXISTS', lease, 'limit') == 1
   end
 end
 

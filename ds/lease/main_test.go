@@ -2,9 +2,12 @@ package lease_test
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,9 +19,6 @@ import (
 	"github.com/redisx/redisx/internal/servers/serverstest"
 	"github.com/redisx/redisx/resp3"
 )
-
-// envHolder makes the test binary a holder of a lease: see pause_test.go.
-const envHolder = "REDISX_TEST_LEASE_HOLDER"
 
 // children are what else the test binary can be, by the variable that holds the
 // order.
@@ -34,10 +34,21 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	if url := os.Getenv(envHolder); url != "" {
-		os.Exit(hold(url))
-	}
+	alongside()
 	goleak.VerifyTestMain(m)
+}
+
+// alongside lets more tests run beside each other than there are processors,
+// unless -parallel says otherwise: most of them wait for time to pass.
+func alongside() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", "8"); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // long reports whether the tests run at the full numbers of the scenarios.
@@ -63,6 +74,37 @@ func connect(t testing.TB, s *servers.Server) *redisx.Client {
 		}
 	})
 	return c
+}
+
+// onServers runs the test on one server, in the long ring on each that is
+// required.
+func onServers(t *testing.T, test func(t *testing.T, s *servers.Server)) {
+	t.Helper()
+	if !long {
+		test(t, serverstest.Start(t))
+		return
+	}
+	serverstest.EachRequired(t, func(t *testing.T, f servers.Flavor) {
+		test(t, serverstest.Start(t, servers.Options{Flavor: f}))
+	})
+}
+
+// stopped stops a child of this process and returns when none of its threads
+// runs any more.
+func stopped(p *os.Process) error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(p.Pid, &status, syscall.WUNTRACED, nil)
+		if err == nil && status.Stopped() {
+			return nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			return fmt.Errorf("the child has not stopped: %w, status %v", err, status)
+		}
+	}
 }
 
 // start returns a client of a server of its own.
@@ -94,11 +136,19 @@ func number(t testing.TB, c *redisx.Client, name string, args ...any) int64 {
 // eventually polls until ok, for at most d.
 func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
+	if !until(d, ok) {
+		t.Fatalf("not within %v: %s", d, what)
+	}
+}
+
+// until polls until ok, for at most d, and reports whether it came to be.
+func until(d time.Duration, ok func() bool) bool {
 	for deadline := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", d, what)
+			return false
 		}
 	}
+	return true
 }
 
 // faulty is a client whose network fails as fail says. Embedding keeps all that

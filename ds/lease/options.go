@@ -40,6 +40,8 @@ type options struct {
 	fair          bool
 	shared        bool
 	strict        bool
+	limited       bool  // Share was called
+	weight, limit int64 // of the share; limit 0: none
 }
 
 // TTL sets for how long the server keeps the lease after each renewal: how long
@@ -69,7 +71,7 @@ func AllowEviction() Option { return func(o *options) { o.allowEviction = true }
 // build applies opts to the defaults and checks what comes of it. o lies in
 // something bigger: an option makes it escape.
 func (o *options) build(name string, opts []Option) error {
-	*o = options{ttl: defaultTTL, owner: owner.Process()}
+	*o = options{ttl: defaultTTL, owner: owner.Process(), weight: 1}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -84,6 +86,9 @@ func (o *options) build(name string, opts []Option) error {
 		return fmt.Errorf("lease: %s: an owner of %d bytes is longer than %d", name, len(o.owner), maxOwner)
 	case len(o.meta) > maxMeta:
 		return fmt.Errorf("lease: %s: metadata of %d bytes is longer than %d", name, len(o.meta), maxMeta)
+	}
+	if err := o.checkShare(name); err != nil {
+		return err
 	}
 	return o.checkReplicas(name)
 }
@@ -107,6 +112,9 @@ func namesOf(namespace, name string) names {
 	}
 	return names{lease: all[0], fence: all[1], queue: all[2], order: all[3], readers: all[4]}
 }
+
+// limit is the key of a limit that the server keeps for all.
+func (n names) limit() string { return strings.TrimSuffix(n.lease, "lease") + "limit" }
 
 // turns is how many keys all turns of a lease share, as tickets.lua has it.
 const turns = 256

@@ -1,17 +1,15 @@
 package lease_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,21 +17,33 @@ import (
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
-	"github.com/redisx/redisx/internal/servers/serverstest"
+	"github.com/redisx/redisx/internal/servers"
 )
+
+// envHolder makes the test binary a holder of leases.
+const envHolder = "REDISX_TEST_LEASE_HOLDER"
+
+func init() { children[envHolder] = holdAll }
 
 const (
-	pausedLease = "paused"
-	pausedLog   = "paused:log"
-	pausedTTL   = 300 * time.Millisecond
-	pausedStop  = 600 * time.Millisecond
+	pausedTTL  = time.Second
+	pausedStop = 3 * time.Second
 )
 
-func push(log string, token int64) command.Request {
-	return command.Untyped("RPUSH", log, token).Request()
+// pausedLog is the list that the holders of the lease of that name write to.
+func pausedLog(name string) string { return name + ":log" }
+
+func push(name string, token int64) command.Request {
+	return command.Untyped("RPUSH", pausedLog(name), token).Request()
 }
 
-// findings are what the paused holder found after it was woken.
+// holderOrder is what a process that is to be stopped has to hold.
+type holderOrder struct {
+	URL   string
+	Names []string
+}
+
+// findings are what the holder of one lease found after it was woken.
 type findings struct {
 	Token   int64
 	Writes  int    // before the pause, that succeeded
@@ -45,32 +55,34 @@ type findings struct {
 	Detail  string // what it was instead
 }
 
-// hold is the body of the child process: it holds the lease and writes through
-// it until it notices the loss, then writes once more.
-func hold(url string) int {
-	r, err := holdAndWrite(url)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+// holdAll is the body of the child process: it holds leases and writes through
+// each until it notices the loss, then writes once more.
+func holdAll(text string) error {
+	var order holderOrder
+	if err := json.Unmarshal([]byte(text), &order); err != nil {
+		return err
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
-		return 1
-	}
-	return 0
-}
-
-func holdAndWrite(url string) (r findings, err error) {
-	ctx := context.Background()
-	c, err := redisx.Connect(ctx, url)
+	c, err := redisx.Connect(context.Background(), order.URL)
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer c.Close()
-	l, err := lease.Acquire(ctx, c, pausedLease, lease.TTL(pausedTTL), lease.Owner("A"))
+	found := make([]findings, len(order.Names))
+	errs := make([]error, len(order.Names))
+	var wg sync.WaitGroup
+	for i, name := range order.Names {
+		wg.Go(func() { found[i], errs[i] = holdAndWrite(c, name) })
+	}
+	wg.Wait()
+	return errors.Join(append(errs, json.NewEncoder(os.Stdout).Encode(found))...)
+}
+
+func holdAndWrite(c *redisx.Client, name string) (r findings, err error) {
+	ctx := context.Background()
+	l, err := lease.Acquire(ctx, c, name, lease.TTL(pausedTTL), lease.Owner("A"))
 	if err != nil {
 		return r, err
 	}
-	fmt.Println("held", l.Token())
 	r.Token = l.Token()
 
 	last := time.Now()
@@ -85,7 +97,7 @@ func holdAndWrite(url string) (r findings, err error) {
 			break
 		}
 		last = time.Now()
-		_, err := l.Do(l.Context(), push(pausedLog, l.Token()))
+		_, err := l.Do(l.Context(), push(name, l.Token()))
 		switch {
 		case err == nil && time.Since(last) > pausedStop/2:
 			woken = true // the pause hit between the write and its answer
@@ -94,81 +106,122 @@ func holdAndWrite(url string) (r findings, err error) {
 		case err == nil:
 			r.Writes++
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 	cause := context.Cause(l.Context())
 	r.Cause, r.Lost = fmt.Sprint(cause), errors.Is(cause, lease.ErrLost)
 
 	// The context has said stop. Write nevertheless, by one that does not
 	// know: now only the server is left to refuse it.
-	_, err = l.Do(context.WithoutCancel(l.Context()), push(pausedLog, l.Token()))
+	_, err = l.Do(context.WithoutCancel(l.Context()), push(name, l.Token()))
 	r.Refused, r.Detail = errors.Is(err, lease.ErrFenced), fmt.Sprint(err)
 	return r, nil
 }
 
 // TestAPausedHolderIsStoppedTwice is LE1: a process is stopped for longer than
-// the TTL, somebody else gets the lease, the process goes on.
+// the TTL, somebody else gets the lease, the process goes on. Each process holds
+// several leases, and several processes are stopped at once.
 func TestAPausedHolderIsStoppedTwice(t *testing.T) {
 	t.Parallel()
-	s := serverstest.Start(t)
-	c := connect(t, s)
-	n := rounds(10, 100)
-	for i := range n {
-		cmd(t, c, "DEL", pausedLog)
-		r, b := pauseHolder(t, c, s.URL())
-		if !r.Lost || !r.Refused || r.Passed != 0 || r.Looks > 1 || r.Writes == 0 || r.Token >= b {
-			t.Errorf("round %d: %+v; B's token is %d", i, r, b)
-		}
-		checkLog(t, cmd(t, c, "LRANGE", pausedLog, 0, -1).Elems(), r.Token, b)
-	}
-	t.Logf("LE1: %d of %d paused holders were stopped by their context and refused by the server", n, n)
+	onServers(t, stopHolders)
 }
 
-// pauseHolder plays one round and returns what A found and B's token.
-func pauseHolder(t *testing.T, c *redisx.Client, url string) (findings, int64) {
+func stopHolders(t *testing.T, s *servers.Server) {
+	c := connect(t, s)
+	const each = 5
+	processes := rounds(2, 20)
+	var wg sync.WaitGroup
+	for p := range processes {
+		var names []string
+		for i := range each {
+			names = append(names, fmt.Sprintf("paused:%d:%d", p, i))
+		}
+		wg.Go(func() { stopHolder(t, c, holderOrder{s.URL(), names}) })
+	}
+	wg.Wait()
+	t.Logf("LE1: %d leases of stopped processes; each holder was stopped by its context and refused by the server", processes*each)
+}
+
+// stopHolder stops a process that holds leases, has B get each of them, and
+// checks what the process finds when it goes on.
+func stopHolder(t *testing.T, c *redisx.Client, order holderOrder) {
+	text, err := json.Marshal(order)
+	if err != nil {
+		t.Error(err)
+		return
+	}
 	child := exec.Command(os.Args[0])
 	// The race detector lets a process sleep for a second before it ends.
-	child.Env = append(os.Environ(), envHolder+"="+url, "GORACE=atexit_sleep_ms=0")
+	child.Env = append(os.Environ(), envHolder+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer child.Process.Kill()
-	lines := bufio.NewReader(out)
-	if line, err := lines.ReadString('\n'); err != nil || !strings.HasPrefix(line, "held ") {
-		t.Fatalf("the holder said %q, %v", line, err)
-	}
-	eventually(t, 5*time.Second, "A's first writes", func() bool { return number(t, c, "LLEN", pausedLog) > 3 })
-
-	stopped := time.Now()
-	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	b := acquire(t, c, pausedLease, lease.Owner("B"))
-	if _, err := b.Do(t.Context(), push(pausedLog, b.Token())); err != nil {
-		t.Fatalf("B's write: %v", err)
-	}
-	time.Sleep(time.Until(stopped.Add(pausedStop)))
-	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	var r findings
-	rest, err := io.ReadAll(lines)
 	if err == nil {
-		err = json.Unmarshal(rest, &r)
+		err = child.Start()
 	}
 	if err != nil {
-		t.Fatalf("the holder said %q: %v", rest, err)
+		t.Error(err)
+		return
 	}
-	if err := child.Wait(); err != nil {
-		t.Errorf("the holder: %v", err)
+	defer func() {
+		_ = child.Process.Kill() // unless it has ended
+		_ = child.Wait()
+	}()
+	for _, name := range order.Names {
+		if !until(10*time.Second, func() bool { return llen(c, pausedLog(name)) > 3 }) {
+			t.Errorf("%s: A has not written", name)
+			return
+		}
 	}
-	release(t, b)
-	return r, b.Token()
+	if err := stopped(child.Process); err != nil {
+		t.Error(err)
+		return
+	}
+	begin := time.Now()
+	successors := make([]*lease.Lease, len(order.Names))
+	var wg sync.WaitGroup
+	for i, name := range order.Names {
+		wg.Go(func() {
+			b, err := lease.Acquire(context.Background(), c, name, lease.Owner("B"))
+			if err == nil {
+				successors[i] = b
+				_, err = b.Do(context.Background(), push(name, b.Token()))
+			}
+			if err != nil {
+				t.Errorf("%s: B: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	time.Sleep(time.Until(begin.Add(pausedStop)))
+	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Error(err)
+		return
+	}
+	var found []findings
+	if err := json.NewDecoder(out).Decode(&found); err != nil || len(found) != len(order.Names) {
+		t.Errorf("the process found %+v, %v", found, err)
+		return
+	}
+	for i, r := range found {
+		b := successors[i]
+		if b == nil {
+			continue
+		}
+		if !r.Lost || !r.Refused || r.Passed != 0 || r.Looks != 1 || r.Writes == 0 || r.Token >= b.Token() {
+			t.Errorf("%s: %+v; B's token is %d", order.Names[i], r, b.Token())
+		}
+		checkLog(t, cmd(t, c, "LRANGE", pausedLog(order.Names[i]), 0, -1).Elems(), r.Token, b.Token())
+		release(t, b)
+	}
+}
+
+func llen(c *redisx.Client, key string) int64 {
+	v, err := c.Cmd(context.Background(), "LLEN", key)
+	if err != nil {
+		return 0
+	}
+	n, _ := v.Int() // 0 when it is no number
+	return n
 }
 
 // checkLog checks the tokens in the log, in the order of the writes.
@@ -178,7 +231,7 @@ func checkLog[V interface{ Text() string }](t *testing.T, log []V, a, b int64) {
 	for _, v := range log {
 		n, err := strconv.ParseInt(v.Text(), 10, 64)
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 		tokens = append(tokens, n)
 	}

@@ -15,6 +15,8 @@ const (
 	// ticketTTL is how long a place in the queue outlives the last word of its
 	// waiter: what a dead one costs those behind it.
 	ticketTTL = 3 * time.Second
+	// minTicketTTL is the least of it where it follows the TTL; see Share.
+	minTicketTTL = time.Second
 	// maxWaiting bounds the queue of one lease, and its readers.
 	maxWaiting = 10_000
 )
@@ -72,18 +74,27 @@ func (a *attempt) askQueue(ctx context.Context) (grant, error) {
 		mode = "read"
 	}
 	if a.waits {
-		ticket = ticketTTL.Milliseconds()
+		ticket = a.ticketTTL().Milliseconds()
 	}
 	args := []command.Arg{
 		command.Str(a.id), command.Str(a.o.owner), command.Int(a.o.ttl.Milliseconds()), command.Int(fenceTTL.Milliseconds()), command.Str(a.o.meta),
-		command.Str(mode), command.Int(ticket), command.Int(maxWaiting),
+		command.Str(mode), command.Int(ticket), command.Int(maxWaiting), command.Int(a.o.weight), command.Int(a.o.limit),
 	}
 	for l := leaseOf(ctx); l != nil; l = l.outer {
 		if l.names.lease == a.names.lease {
 			args = append(args, command.Str(l.id))
 		}
 	}
-	return a.send(ctx, lua.queue, []string{a.names.lease, a.names.fence, a.names.queue, a.names.order, a.names.readers}, args...)
+	return a.send(ctx, lua.queue, []string{a.names.lease, a.names.fence, a.names.queue, a.names.order, a.names.readers, a.names.limit()}, args...)
+}
+
+// ticketTTL is that of this attempt. With a limit the holders that die take
+// waiters along that stand before others: neither is to cost more than the other.
+func (a *attempt) ticketTTL() time.Duration {
+	if !a.o.limited {
+		return ticketTTL
+	}
+	return min(max(a.o.ttl, minTicketTTL), ticketTTL)
 }
 
 // pause returns for how long to wait for a push, where something is said to
@@ -91,7 +102,8 @@ func (a *attempt) askQueue(ctx context.Context) (grant, error) {
 func (a *attempt) pause(left time.Duration) time.Duration {
 	if a.queued && a.waits {
 		// Early enough to keep the ticket when an attempt or two fail.
-		beat := ticketTTL/3 - ticketTTL/30 + rand.N(ticketTTL/15)
+		ttl := a.ticketTTL()
+		beat := ttl/3 - ttl/30 + rand.N(ttl/15)
 		if left < 0 || left > beat {
 			return beat
 		}

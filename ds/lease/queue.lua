@@ -1,15 +1,18 @@
 -- queue: take the lease, or a share of it, when it is one's turn; else wait in the queue.
--- KEYS[1] {p}lease   KEYS[2] {p}fence   KEYS[3] {p}queue   KEYS[4] {p}order   KEYS[5] {p}readers
+-- KEYS[1] {p}lease   KEYS[2] {p}fence   KEYS[3] {p}queue   KEYS[4] {p}order   KEYS[5] {p}readers   KEYS[6] {p}limit
 -- ARGV[1] id   ARGV[2] owner   ARGV[3] ttl, ms   ARGV[4] ttl of the fence, ms   ARGV[5] meta
 -- ARGV[6] 'read' for a share, else 'write'   ARGV[7] ttl of the ticket, ms, 0: do not wait   ARGV[8] most tickets, and most readers
--- ARGV[9..] ids that the caller holds itself
--- returns the token, or {3}: too many, or {4}: the caller is one of the readers, or
---   {0, id, owner, token, since µs, ms left, ttl ms, meta, readers, position, waiting, ms until it may change}
+-- ARGV[9] weight of the share   ARGV[10] what all shares may weigh unless KEYS[6] says otherwise, 0: no limit
+-- ARGV[11..] ids that the caller holds itself
+-- returns the token, or {3}: too many, or {4}: the caller is one of the readers, or {6, limit}: the share never fits, or
+--   {0, id, owner, token, since µs, ms left, ttl ms, meta, readers, position, waiting, ms until it may change},
+--   and with a limit also what the shares weigh, and the limit
 -- include grant.lua
 -- include tickets.lua
 -- include shares.lua
 local lease, queue, order, readers = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
 local id, read, wait = ARGV[1], ARGV[6] == 'read', tonumber(ARGV[7])
+local weight, limit = tonumber(ARGV[9]), tonumber(ARGV[10])
 local now = math.floor(us / 1000)
 local held = redis.call('HMGET', lease, 'id', 'owner', 'token', 'since', 'ttl', 'meta', 'queue')
 local shared = held[1] == 'readers'
@@ -32,7 +35,7 @@ if shared then
     extend(lease, readers, id, now + ARGV[3])
     return string.match(share, '^%d+')
   end
-  for i = 9, #ARGV do
+  for i = 11, #ARGV do
     if share_end(readers, ARGV[i]) > now then
       return {4}
     end
@@ -41,6 +44,16 @@ if shared then
     return {3}
   end
 end
+
+local used, kept = shared and tonumber(redis.call('HGET', lease, 'used')) or 0, nil
+if limit > 0 then
+  kept = redis.call('HGET', KEYS[6], 'limit')
+  limit = tonumber(kept or limit)
+  if weight > limit then
+    return {6, limit}
+  end
+end
+local fits = limit == 0 or used + weight <= limit
 
 -- Who comes before: those ahead in the queue whose tickets are good.
 local rank = redis.call('ZRANK', order, id)
@@ -56,7 +69,7 @@ while place > 0 do
   place = place - 1
 end
 
-if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
+if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared and fits)) then
   local token = new_token(KEYS[2], ARGV[4])
   if rank then
     drop(queue, order, id)
@@ -65,12 +78,19 @@ if place == 0 and (not held[1] or held[1] == 'queue' or (read and shared)) then
     if not shared then
       redis.call('DEL', lease, readers)
     end
-    redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', 'readers', 'reader:' .. id,
-      table.concat({token, stamp, ARGV[3], #ARGV[2], ARGV[2] .. ARGV[5]}, ' '))
+    used = used + weight
+    redis.call('HSET', lease, 'kind', 'lease', 'v', '1', 'id', 'readers', 'used', used, 'reader:' .. id,
+      table.concat({token, stamp, ARGV[3], ARGV[9], #ARGV[2], ARGV[2] .. ARGV[5]}, ' '))
+    if limit > 0 then
+      redis.call('HSET', lease, 'limit', limit)
+    end
+    if kept then
+      redis.call('PEXPIRE', KEYS[6], ARGV[4])
+    end
     extend(lease, readers, id, now + ARGV[3])
     -- Readers who wait one behind the other come in together.
     local next = redis.call('ZRANGE', order, 0, 0)[1]
-    if next and select(2, ticket_of(queue, next)) == 'read' then
+    if next and select(2, ticket_of(queue, next)) == 'read' and (limit == 0 or used < limit) then
       wake(lease, queue, order, now)
     end
   else
@@ -118,10 +138,14 @@ if shared then
   -- Of the readers, the one who may stay longest.
   local last = redis.call('ZRANGE', readers, -1, -1, 'WITHSCORES')
   local left = last[2] - now
-  local token, since, ttl, size, text = string.match(redis.call('HGET', lease, 'reader:' .. last[1]) or '0 0 0 0 ',
-    '^(%d+) (%d+) (%d+) (%d+) (.*)$')
-  return {0, last[1], string.sub(text, 1, size), token, since, left, ttl, string.sub(text, size + 1),
-    redis.call('ZCARD', readers), position, waiting, again or left}
+  local token, since, ttl, _, owner, meta = share_of(lease, last[1])
+  local answer = {0, last[1], owner, token, since, left, ttl, meta, redis.call('ZCARD', readers), position, waiting, again or left}
+  if limit > 0 then
+    -- The first share to lapse may make room.
+    answer[12] = again or redis.call('ZRANGE', readers, 0, 0, 'WITHSCORES')[2] - now
+    answer[13], answer[14] = used, limit
+  end
+  return answer
 end
 -- Nobody holds it: it is promised to the first in the queue.
 local first = redis.call('ZRANGE', order, 0, 0, 'WITHSCORES')

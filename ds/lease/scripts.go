@@ -37,7 +37,7 @@ var (
 	takeOverSource string
 	//go:embed strict.lua
 	strictSource string
-	//go:embed grant.lua why.lua tickets.lua shares.lua
+	//go:embed grant.lua why.lua
 	parts embed.FS
 )
 
@@ -88,6 +88,8 @@ type holder struct {
 	readers  int // how many hold it together, 0: one holds it alone
 	position int // of the caller in the queue, from 1; 0: not in it
 	waiting  int // how many are in it
+
+	used, limit int64 // what the shares weigh, and may weigh; 0: without a limit
 }
 
 // holderOf reads who has a lease.
@@ -120,6 +122,7 @@ const (
 	queueFull verdict = 3 // or too many readers
 	isReader  verdict = 4 // the caller has a share itself
 	badTicket verdict = 5 // there is nothing to adopt
+	neverFits verdict = 6 // a share weighs more than the limit
 )
 
 func asGrant(v resp3.View) (grant, error) {
@@ -137,6 +140,11 @@ func asGrant(v resp3.View) (grant, error) {
 			g.held.readers, g.held.position, g.held.waiting = int(f.Int()), int(f.Int()), int(f.Int())
 			g.again = time.Duration(f.Int()) * time.Millisecond
 		}
+		if f.More() { // with a limit
+			g.held.used, g.held.limit = f.Int(), f.Int()
+		}
+	case neverFits:
+		g.held.limit = f.Int()
 	}
 	return g, f.Err()
 }

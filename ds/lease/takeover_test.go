@@ -69,6 +69,39 @@ func TestTakeOverFencesTheOldHolderAtOnceAndTellsIt(t *testing.T) {
 	}
 }
 
+func TestReadersWhoAreDrivenOutAreTold(t *testing.T) {
+	t.Parallel()
+	c := start(t)
+	var readers []*lease.Lease
+	for range 3 {
+		readers = append(readers, acquire(t, c, "doc", lease.Shared(), lease.TTL(600*time.Millisecond)))
+	}
+	taken, err := lease.TakeOver(t.Context(), c, "doc", lease.TTL(time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readers[0].Do(t.Context(), command.Set("x", "old")); !errors.Is(err, lease.ErrFenced) {
+		t.Errorf("Do of a reader: %v, want ErrFenced", err)
+	}
+	if err := readers[1].Release(t.Context()); !errors.Is(err, lease.ErrLost) || !strings.Contains(err.Error(), "taken over") {
+		t.Errorf("Release of a reader: %v, want taken over", err)
+	}
+	<-readers[2].Context().Done()
+	for _, i := range []int{0, 2} {
+		if r := lossOf(t, readers[i]); r != "taken over" {
+			t.Errorf("reader %d: reason is %q, want taken over", i, r)
+		}
+	}
+	// Who comes after the one who took it is not told of what was before.
+	release(t, taken)
+	late := acquire(t, c, "doc", lease.Shared(), lease.TTL(600*time.Millisecond))
+	cmd(t, c, "DEL", first(lease.Keys("doc")))
+	<-late.Context().Done()
+	if r := lossOf(t, late); r != "gone" {
+		t.Errorf("reason of a later reader is %q, want gone", r)
+	}
+}
+
 func TestTakeOverOfAFreeLeaseIsAGrant(t *testing.T) {
 	t.Parallel()
 	c := start(t)

@@ -198,7 +198,7 @@ func TestInspectExitsWithACodeAndASentence(t *testing.T) {
 		{"no server", []string{"redis://:s3cr3t@127.0.0.1:1"}, 2, "refused"},
 		{"no URL", nil, 2, "which server?"},
 		{"no scheme", []string{"localhost", "x"}, 2, "a URL begins with"},
-		{"an unknown kind", []string{"--kind", "leese", s.URL()}, 2, "no kind leese: there are leader, lease,"},
+		{"an unknown kind", []string{"--kind", "leese", s.URL()}, 2, "no kind leese: there are leader, semaphore, lease,"},
 		{"no rate", []string{"--rate", "0", s.URL()}, 2, "a rate of 0"},
 		{"a name and a pattern", []string{"--name", "x*", s.URL(), "x"}, 2, "give one of them"},
 		{"half a quoted name", []string{s.URL(), `"x`}, 2, "quoted"},

@@ -52,10 +52,14 @@
 //
 // Keys under "{namespace:primitive:name}:", as all primitives write them, by the
 // fields kind and v (queue: schema) of their hashes, and limiters by the first
-// words of their strings; and fills "{tag}:redisx:fill:KEY" of ds/aside. What a
-// rule of a limiter.Group counts has the name "GROUP:rule:RULE:KEY". A
-// key of others that has the form of ours costs one question, and is left alone
-// unless it says that it has a kind and a version.
+// words of their strings; and what ds/aside keeps beside a value,
+// "{tag}:redisx:aside:KEY" and, while it is computed, "{tag}:redisx:fill:KEY": both
+// are one value, whose name is its key. A tag of values has the name that the user
+// gave. What a rule of a limiter.Group counts has the name "GROUP:rule:RULE:KEY".
+// The leases that elections and semaphores stand on are told by the beginnings
+// "leader:" and "semaphore:" of their names; a lease of one's own that is called
+// so is taken for one. A key of others that has the form of ours costs one
+// question, and is left alone unless it says that it has a kind and a version.
 //
 // # Time
 //

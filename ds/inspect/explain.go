@@ -11,9 +11,9 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
-// Info is what is known of one object at one moment: lease.Info, a coord type,
-// QueueInfo, LimiterInfo, IdemInfo or FillInfo, by kind. All are structs with
-// JSON tags.
+// Info is what is known of one object at one moment: lease.Info, semaphore.Info,
+// a coord type, QueueInfo, LimiterInfo, IdemInfo, FillInfo, ValueInfo or TagInfo,
+// by kind. All are structs with JSON tags.
 type Info interface {
 	// Explain says it in one line.
 	Explain() string

@@ -38,8 +38,8 @@ func Find(ctx context.Context, d command.Doer, opts ...Option) iter.Seq2[Object,
 
 // Lookup returns the objects of that name, one of each kind that has one, and a
 // *NotFoundError if there is none. It asks for their keys and does not search:
-// it takes one round trip. Of the options InNamespace and OfKind count. A fill
-// is found by the key of its value, unless that has a } but no hash tag.
+// it takes one round trip. Of the options InNamespace and OfKind count. A
+// value of ds/aside is found by its key, in every namespace.
 func Lookup(ctx context.Context, d command.Doer, name string, opts ...Option) ([]Object, error) {
 	s, err := newSearch(d, opts)
 	if err != nil {

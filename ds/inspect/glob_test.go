@@ -67,8 +67,9 @@ func TestScanPattern(t *testing.T) {
 		{"{*:lease:*}:*", []Option{OfKind("lease")}},
 		{"{app:queue:*}:*", []Option{InNamespace("app"), OfKind("queue")}},
 		{"{*:*:*}:*", []Option{OfKind("queue", "lease")}},
-		{"{*}:redisx:fill:*", []Option{OfKind("fill")}},
-		{"{*}:*", []Option{OfKind("fill", "queue")}},
+		{"{*}:redisx:*", []Option{OfKind("value")}},
+		{"{*:aside:*}:*", []Option{OfKind("tag")}},
+		{"{*}:*", []Option{OfKind("value", "queue")}},
 		{"{*:*:*}:*", []Option{OfKind(Unknown)}},
 	} {
 		o, err := build(tt.opts)

@@ -8,8 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/aside"
 	"github.com/redisx/redisx/ds/inspect"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/resp3"
@@ -68,15 +70,65 @@ func TestHostileNamesAreFoundExactlyAndPrintSafely(t *testing.T) {
 	}
 }
 
-func TestFillsOfValuesWithAnyKeyAreFound(t *testing.T) {
+func TestValuesWithAnyKeyAreFoundOnceAndByTheirKey(t *testing.T) {
 	c := start(t)
-	for _, key := range []string{"plain", "{tag}:x", "a}b", "x{}y", "\x1b]0;x\a", "{a:lease:b}:lease", "{x}:redisx:fill:y"} {
-		filling(t, c, key)
-		all := reports(t, c, inspect.Named(quoteMeta(key)))
-		r, ok := all["fill "+inspect.Text(key).String()]
-		if !ok || r.Problem != "" || !strings.Contains(r.Says, "computed by") {
-			t.Errorf("%q: found %v", key, all)
+	for _, key := range []string{"plain", "{tag}:x", "a}b", "x{}y", "\x1b]0;x\a", "{a:lease:b}:lease", "{x}:redisx:fill:y", "{x}:redisx:aside:x", "a:b:c"} {
+		if _, err := aside.GetOrCompute(t.Context(), c, key, time.Minute, func(context.Context) (string, error) { return secret, nil }); err != nil {
+			t.Fatal(err)
 		}
+		filling(t, c, key+"?")
+		for name, want := range map[string]string{key: "a value of 8 bytes, fresh for another ", key + "?": "no value; computed by "} {
+			all := reports(t, c, inspect.Named(quoteMeta(name)))
+			r, ok := all["value "+inspect.Text(name).String()]
+			if !ok || len(all) != 1 || r.Problem != "" || !strings.HasPrefix(r.Says, want) {
+				t.Errorf("%q: found %v", name, all)
+			}
+			if found := one(t, c, name); found.Kind != "value" || !strings.HasPrefix(found.Says, want) {
+				t.Errorf("%q: by its key, found %+v", name, found)
+			}
+		}
+	}
+}
+
+func TestWhatNoPrimitiveWritesOfAValueATagOrASemaphoreIsRefused(t *testing.T) {
+	for _, tt := range []struct {
+		id      string
+		command []any
+	}{
+		{"value x", []any{"HSET", "{x}:redisx:aside:x", "kind", "aside", "v", 1, "absent", 1}},
+		{"value x", []any{"HSET", "{x}:redisx:aside:x", "kind", "aside", "v", 1, "absent", 1, "fresh", "no", "expires", 1, "took", 1, "quiet", 0, "version", "a", "tags", ""}},
+		{"value x", []any{"HSET", "{x}:redisx:aside:x", "kind", "aside", "v", 1, "absent", 1, "fresh", 1, "expires", 1, "took", -1, "quiet", 0, "version", "a", "tags", ""}},
+		{"value x", []any{"HSET", "{x}:redisx:aside:x", "kind", "aside", "v", 1, "absent", 1, "fresh", 1, "expires", 1, "took", 1, "quiet", 0, "version", "a", "tags", "", "spent", -1}},
+		{"value x", []any{"HSET", "{x}:redisx:fill:x", "kind", "coalesce.fill/1", "token", "a", "since", "no number"}},
+		{"value x", []any{"SET", "{x}:redisx:aside:x", secret}},
+		{"value list", []any{"HSET", "{list}:redisx:fill:list", "kind", "coalesce.fill/1", "token", "a", "since", 1}},
+		{"tag redisx x", []any{"RPUSH", "{redisx:aside:x}:tag", secret}},
+		{"tag redisx x", []any{"HSET", "{redisx:aside:x}:tag", "kind", "aside.tag", "v", 2, "generation", secret}},
+		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:limit", "kind", "semaphore.limit", "v", 1, "limit", -1}},
+		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:limit", "kind", "semaphore.limit", "v", 1, "limit", "no number"}},
+		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:limit", "kind", "semaphore.limit", "v", 9, "limit", 1}},
+		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:lease", "kind", "lease", "v", 1, "id", "readers", "used", -3}},
+	} {
+		c := start(t)
+		cmd(t, c, "RPUSH", "list", secret)
+		cmd(t, c, tt.command[0].(string), tt.command[1:]...)
+		all := reports(t, c)
+		r, ok := all[tt.id]
+		doc, err := json.Marshal(r)
+		if !ok || len(all) != 1 || r.Problem == "" || r.Info != nil || err != nil || strings.Contains(string(doc), secret) {
+			t.Errorf("%v: found %v", tt.command, all)
+		}
+	}
+}
+
+// Only where ds/aside looks for it can something be about a value.
+func TestWhatLiesBesideAnotherKeyIsNotOfAValue(t *testing.T) {
+	c := start(t)
+	for _, key := range []string{"{y}:redisx:fill:x", "{y}:redisx:aside:x", "{}:redisx:aside:x", "{1}:redisx:aside:a}b", "x{x}:redisx:aside:x", "{x}:redisx:other:x"} {
+		cmd(t, c, "HSET", key, "kind", "aside", "v", "1", "token", secret)
+	}
+	if all := reports(t, c); len(all) != 0 {
+		t.Errorf("found %v", all)
 	}
 }
 
@@ -113,7 +165,7 @@ func TestKeysThatAreNotAsExpectedAreNotGuessed(t *testing.T) {
 		"queue redisx f":   `{redisx:queue:f}:meta is of schema version 9\x1b; this version of redisX knows 1`,
 		"queue redisx g":   "{redisx:queue:g}:jobs holds a string, not a stream",
 		"lease redisx h":   "{redisx:lease:h}:lease does not say that it is of kind lease",
-		"fill x":           "{x}:redisx:fill:x is of schema version 2; this version of redisX knows 1",
+		"value x":          "{x}:redisx:fill:x is of schema version 2; this version of redisX knows 1",
 		"unknown redisx i": `a future\x1b of schema version 3, which this version of redisX does not know`,
 		"unknown redisx j": "a lease.extra of schema version 1, which this version of redisX does not know",
 		"lease redisx k":   "{redisx:lease:k}:lease does not say that it is of kind lease",

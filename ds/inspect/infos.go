@@ -67,12 +67,18 @@ func soundLimiter(i LimiterInfo) error {
 	const most = 1 << 52 // of what a limiter writes
 	per := i.Per.Microseconds()
 	if i.Count < 1 || per < 1 || i.Burst < 1 || i.Count > most || per > most || i.Burst > most/per || i.Left < 0 || i.Left > i.Burst {
-		return &command.Error{
-			Command: "EVALSHA", Node: "the server", Phase: "reply", Outcome: command.Done,
-			Err: &resp3.TypeError{Want: "the state of a limiter", Got: resp3.Array},
-		}
+		return unsound("the state of a limiter")
 	}
 	return nil
+}
+
+// unsound is the error of an answer that is of the right form, and makes no
+// sense.
+func unsound(want string) error {
+	return &command.Error{
+		Command: "EVALSHA", Node: "the server", Phase: "reply", Outcome: command.Done,
+		Err: &resp3.TypeError{Want: want, Got: resp3.Array},
+	}
 }
 
 func inspectRule(ctx context.Context, d command.Doer, o Object) (Info, error) {
@@ -131,14 +137,6 @@ func (i FillInfo) Explain() string {
 func inspectCoalesce(ctx context.Context, d command.Doer, o Object) (Info, error) {
 	p := o.prefix("coalesce")
 	return command.RunScript(ctx, d, fillScript, asFill, []string{p + "fill", p + "value"})
-}
-
-func inspectFill(ctx context.Context, d command.Doer, o Object) (Info, error) {
-	fill := fillOf(string(o.Name))
-	if len(o.Keys) > 0 {
-		fill = string(o.Keys[0].Name) // also of a value whose key has an unusual form
-	}
-	return command.RunScript(ctx, d, fillScript, asFill, []string{fill, string(o.Name)})
 }
 
 func asFill(v resp3.View) (Info, error) {

@@ -3,16 +3,20 @@ package inspect_test
 import (
 	"context"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/aside"
 	"github.com/redisx/redisx/ds/idem"
 	"github.com/redisx/redisx/ds/inspect"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/ds/semaphore"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -188,6 +192,47 @@ func TestWhatBecameOfAnOperationIsSaid(t *testing.T) {
 	}
 }
 
+func TestASemaphoreThatIsFullTellsWhoHoldsItAndWhoIsNext(t *testing.T) {
+	c := start(t)
+	permit, err := semaphore.New(c, "gpu", 8, semaphore.Owner("node-A")).Acquire(t.Context(), 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer permit.Release(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	defer func() { cancel(); waiting.Wait() }()
+	for i, owner := range []string{"node-B", "node-C", "node-D"} {
+		waiting.Go(func() { semaphore.New(c, "gpu", 8, semaphore.Owner(owner)).Acquire(ctx, 2) })
+		eventually(t, owner+" waits", func() bool {
+			info, err := semaphore.Inspect(ctx, c, "gpu")
+			return err == nil && info.Waiting == i+1
+		})
+	}
+	all := reports(t, c)
+	r := all["semaphore redisx gpu"]
+	if want := regexp.MustCompile(`^8 of 8 held: node-A \(8\) since \S+Z; 3 waiting, next is node-B$`); len(all) != 1 || !want.MatchString(r.Says) {
+		t.Errorf("found %v, want one that says %s", all, want)
+	}
+}
+
+func TestATagThatWasInvalidatedSaysThatItsValuesDoNotCount(t *testing.T) {
+	c := start(t)
+	leave(t, c)
+	tag := reports(t, c)["tag redisx users"]
+	cmd(t, c, "PERSIST", "{redisx:aside:users}:tag")
+	if r := one(t, c, "users"); !strings.HasSuffix(r.Says, " count, without an end: somebody took its TTL away") {
+		t.Errorf("says %q", r.Says)
+	}
+	if err := aside.InvalidateTag(t.Context(), c, "users"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := inspect.Explain(t.Context(), c, tag.Object)
+	if err != nil || r.Says != "no generation: values with the tag do not count" {
+		t.Errorf("says %q, %v", r.Says, err)
+	}
+}
+
 func TestOwnersPrintSafely(t *testing.T) {
 	c := start(t)
 	l, err := lease.Acquire(t.Context(), c, "x", lease.Owner("web-1\x1b[2J\n\xff\u202e"))
@@ -214,7 +259,7 @@ func TestAnObjectThatIsGoneIsExplainedAsSuch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o.Kind == "fill" {
+		if o.Kind == "value" && o.Name == "profile:1" {
 			continue // goes on
 		}
 		objects = append(objects, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/internal/keys"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/ds/semaphore"
 )
 
 // kind is what redisX knows of one kind of object.
@@ -42,6 +43,12 @@ var kinds = []*kind{
 			part{"candidates", "hash", "candidates", "1"}, part{"stepdown", "hash", "stepdown", "1"}),
 		passing: leasePassing,
 		inspect: inspectLeader, decode: decode[coord.LeaderInfo],
+	},
+	{
+		name: "semaphore", primitive: "lease", under: "semaphore:",
+		parts:   append(slices.Clip(leaseParts), part{"limit", "hash", "semaphore.limit", "1"}),
+		passing: leasePassing,
+		inspect: inspectSemaphore, decode: decode[semaphore.Info],
 	},
 	{
 		name: "lease", primitive: "lease",
@@ -97,7 +104,12 @@ var kinds = []*kind{
 		parts:   []part{{"fill", "hash", "coalesce.fill", "1"}, {name: "value", typ: "string"}},
 		inspect: inspectCoalesce, decode: decode[FillInfo],
 	},
-	fills,
+	values,
+	{
+		name: "tag", primitive: "aside",
+		parts:   []part{{"tag", "hash", "aside.tag", "1"}},
+		inspect: inspectTag, decode: decode[TagInfo],
+	},
 }
 
 var (
@@ -127,17 +139,17 @@ var rules = &kind{
 	inspect: inspectRule, decode: decode[LimiterInfo],
 }
 
-// fills are those of values that have keys of the user's choice: they lie beside
-// them, not under a prefix.
-var fills = &kind{
-	name:    "fill",
-	parts:   []part{{"", "hash", "coalesce.fill", "1"}},
-	inspect: inspectFill, decode: decode[FillInfo],
+// values have keys of the user's choice: what is ours lies beside them, not under
+// a prefix. A fill without a value is one that is yet to come.
+var values = &kind{
+	name:    "value",
+	parts:   []part{{"aside", "hash", "aside", "1"}, {"fill", "hash", "coalesce.fill", "1"}},
+	inspect: inspectValue, decode: decode[ValueInfo],
 }
 
 // Kinds returns the names of all kinds, in the order in which they are listed:
 // those of primitives, rule (one of a limiter.Group, for one key), coalesce (a call
-// of coalesce.Do), fill (the computing of a value by ds/aside) and unknown.
+// of coalesce.Do), value and tag (of ds/aside) and unknown.
 func Kinds() []string {
 	names := make([]string, 0, len(kinds)+1)
 	for _, k := range kinds {
@@ -176,6 +188,21 @@ func inspectLease(ctx context.Context, d command.Doer, o Object) (Info, error) {
 
 func inspectLeader(ctx context.Context, d command.Doer, o Object) (Info, error) {
 	return coord.NewElection(d, string(o.Name), coord.Namespace(string(o.Namespace))).Leader(ctx)
+}
+
+func inspectSemaphore(ctx context.Context, d command.Doer, o Object) (Info, error) {
+	i, err := semaphore.Inspect(ctx, d, string(o.Name), semaphore.Namespace(string(o.Namespace)))
+	if err != nil {
+		return nil, err
+	}
+	least := min(i.Limit, i.Used, i.Permits, int(i.Baseline))
+	for _, h := range i.Holding {
+		least = min(least, h.Weight-1)
+	}
+	if least < 0 {
+		return nil, unsound("the state of a semaphore")
+	}
+	return i, nil
 }
 
 func inspectLatch(ctx context.Context, d command.Doer, o Object) (Info, error) {

@@ -16,9 +16,9 @@ const Unknown = "unknown"
 type Object struct {
 	// Kind is one of Kinds.
 	Kind string `json:"kind"`
-	// Namespace is the first part of the keys; "" for a fill, which has none.
+	// Namespace is the first part of the keys; "" for a value, which has none.
 	Namespace Text `json:"namespace,omitempty"`
-	// Name is the one that the user gave; of a fill, the key of its value.
+	// Name is the one that the user gave; of a value, its key.
 	Name Text `json:"name"`
 	// Keys are its keys that were there. Those of single generations of a
 	// barrier, and others that come and go, are not among them.
@@ -62,8 +62,8 @@ func (c *candidate) id() string {
 
 // candidateOf takes a key apart. It reports false if the key is not ours.
 func candidateOf(key string) (candidate, bool) {
-	if name, ok := valueOf(key); ok {
-		return candidate{kind: fills, name: keys.Name{Name: name}, keys: []string{key}}, true
+	if value, ok := valueOf(key); ok {
+		return besideValue(value), true
 	}
 	n, ok := keys.Parse(key)
 	if !ok {
@@ -86,8 +86,8 @@ func candidateOf(key string) (candidate, bool) {
 // if the name is not one of that kind.
 func (k *kind) candidate(namespace, name string) candidate {
 	switch k {
-	case fills:
-		return candidate{kind: k, name: keys.Name{Name: name}, keys: []string{fillOf(name)}}
+	case values:
+		return besideValue(name)
 	case rules:
 		group, rule, _ := strings.Cut(name, ruleMark)
 		c, _ := ruleCandidate(namespace, group, ruleMark[1:]+rule+":"+limiterParts[0].name)
@@ -170,28 +170,4 @@ func (p *part) problem(key string, f form) string {
 		return fmt.Sprintf("%v is of schema version %s; this version of redisX knows %s", Text(key), visible(version), p.version)
 	}
 	return ""
-}
-
-// fillMark stands between the hash tag of a fill of ds/aside and the key of
-// its value.
-const fillMark = "}:redisx:fill:"
-
-// valueOf returns the key whose fill is kept under key. It reports false if
-// key is not such a name.
-func valueOf(key string) (string, bool) {
-	// The first mark: a tag has no }, and the key of a value may have one.
-	tag, value, ok := strings.Cut(key, fillMark)
-	return value, ok && len(tag) > 1 && tag[0] == '{' && !strings.Contains(tag, "}")
-}
-
-// fillOf returns where the fill of a value is kept, for keys of the usual
-// forms: with a hash tag of their own, or without a }.
-func fillOf(value string) string {
-	tag := value
-	if _, rest, ok := strings.Cut(value, "{"); ok {
-		if t, _, ok := strings.Cut(rest, "}"); ok && t != "" {
-			tag = t
-		}
-	}
-	return "{" + tag + fillMark + value
 }

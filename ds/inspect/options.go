@@ -105,11 +105,11 @@ func (o *options) wants(k *kind) bool { return slices.Contains(o.kinds, k) }
 
 // scanPattern returns the narrowest pattern of keys that leaves nothing out.
 func (o *options) scanPattern() string {
-	if o.namespace == "" && o.wants(fills) {
+	if o.namespace == "" && o.wants(values) {
 		if len(o.kinds) == 1 && !o.unknown {
-			return "{*" + fillMark + "*"
+			return "{*" + valueMark + "*"
 		}
-		return "{*}:*" // fills have tags of another form
+		return "{*}:*" // what is beside values has tags of another form
 	}
 	namespace, primitive := "*", "*"
 	if o.namespace != "" {

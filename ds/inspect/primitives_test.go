@@ -19,6 +19,7 @@ import (
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/ds/queue"
+	"github.com/redisx/redisx/ds/semaphore"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -43,6 +44,11 @@ func leave(t *testing.T, c *redisx.Client) {
 	free, err := lease.Acquire(ctx, c, "video:43", lease.Namespace("app"))
 	must(err)
 	must(free.Release(ctx))
+
+	permit, err := semaphore.New(c, "gpu", 8, semaphore.Owner("node-E")).Acquire(ctx, 3)
+	must(err)
+	t.Cleanup(func() { permit.Release(context.Background()) })
+	must(semaphore.New(c, "post", 4).SetLimit(ctx, 2))
 
 	elected, err := coord.NewElection(c, "cron", coord.Name("node-B")).Campaign(ctx)
 	must(err)
@@ -74,6 +80,8 @@ func leave(t *testing.T, c *redisx.Client) {
 	_, err = idem.Run(ctx, c, "pay:7", func(context.Context) (string, error) { return secret, nil })
 	must(err)
 	_, err = coalesce.Do(ctx, c, "report", func(context.Context) (string, error) { return secret, nil }, coalesce.Keep(time.Minute))
+	must(err)
+	_, err = aside.GetOrCompute(ctx, c, "page:42", time.Minute, func(context.Context) (string, error) { return secret, nil }, aside.Tags("users"))
 	must(err)
 	filling(t, c, "profile:1")
 }
@@ -141,6 +149,8 @@ var says = map[string]string{
 	"lease redisx shard:feeds/0":       `^held by web-2 `,
 	"lease redisx shard:feeds/1":       `^held by web-2 `,
 	"leader redisx cron":               `led by node-B since \S+, term \d{16}`,
+	"semaphore redisx gpu":             `^3 of 8 held: node-E \(3\) since \S+Z$`,
+	"semaphore redisx post":            `^0 of 2 held; the limit is kept on the server$`,
 	"latch redisx warm":                `2 more|1 of 3`,
 	"barrier redisx phase":             `generation 1 .*1 more of 2.*node-C`,
 	"lease redisx video:42":            `^held by node-A since \S+Z, token \d{16}, renewed \d\.\d s ago, lapses in \S+ s unless renewed$`,
@@ -152,7 +162,9 @@ var says = map[string]string{
 	"rule redisx api:rule:user:ada":    `^rule user: `,
 	"idem redisx pay:7":                `^done by \S+ at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, result of \d+ bytes, forgotten in (24h0m0s|23h59m59s)$`,
 	"coalesce redisx report":           `^a value of 8 bytes is stored for (1m0s|[56]\d\.\d s)$`,
-	"fill profile:1":                   `^computed by \S+ since \S+Z, which lapses in \S+ s unless renewed$`,
+	"value page:42":                    `^a value of 8 bytes, fresh for another \S+s, computed in \S+s, \S+s ago$`,
+	"value profile:1":                  `^no value; computed by \S+ since \d\d:\d\d:\d\d, which lapses in \S+s unless renewed$`,
+	"tag redisx users":                 `^values of the generation \S+ count; it is kept for another \d+m\d+s$`,
 }
 
 func TestEveryObjectIsFoundOnceAndExplained(t *testing.T) {
@@ -213,7 +225,9 @@ func TestOptionsNarrowTheSearch(t *testing.T) {
 	}{
 		{"a kind", []inspect.Option{inspect.OfKind("queue")}, "queue redisx mail"},
 		{"two kinds", []inspect.Option{inspect.OfKind("idem", "limiter", "idem")}, "idem redisx pay:7,limiter redisx api:/users,limiter redisx tenant:acme"},
-		{"fills", []inspect.Option{inspect.OfKind("fill")}, "fill profile:1"},
+		{"values", []inspect.Option{inspect.OfKind("value")}, "value page:42,value profile:1"},
+		{"tags", []inspect.Option{inspect.OfKind("tag")}, "tag redisx users"},
+		{"semaphores", []inspect.Option{inspect.OfKind("semaphore")}, "semaphore redisx gpu,semaphore redisx post"},
 		{"a namespace", []inspect.Option{inspect.InNamespace("app")}, "lease app video:43"},
 		{"a namespace that nobody uses", []inspect.Option{inspect.InNamespace("ap")}, ""},
 		{"a kind in a namespace", []inspect.Option{inspect.OfKind("queue"), inspect.InNamespace("app")}, ""},
@@ -246,7 +260,10 @@ func TestLookupAsksForANameWithoutASearch(t *testing.T) {
 	}{
 		{"video:42", nil, "lease"},
 		{"mail", nil, "queue"},
-		{"profile:1", nil, "fill"},
+		{"profile:1", nil, "value"},
+		{"page:42", nil, "value"},
+		{"users", nil, "tag"},
+		{"gpu", nil, "semaphore"},
 		{"video:43", []inspect.Option{inspect.InNamespace("app")}, "lease"},
 		{"video:43", nil, ""},
 		{"mail", []inspect.Option{inspect.OfKind("lease")}, ""},

@@ -91,7 +91,7 @@ func facts(v reflect.Value) [][]string {
 		case !f.IsExported() || name == "-":
 		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct:
 			rows = append(rows, facts(v.Field(i))...)
-		case strings.HasPrefix(opts, "omit") && v.Field(i).IsZero():
+		case v.Field(i).IsZero() && (strings.HasPrefix(opts, "omit") || f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Time]()):
 		default:
 			if name == "" {
 				name = strings.ToLower(f.Name)

@@ -15,7 +15,7 @@ import (
 func made() []ds.Report {
 	return []ds.Report{
 		{Object: ds.Object{Kind: "queue", Namespace: "redisx", Name: "mail"}, Says: "3 waiting"},
-		{Object: ds.Object{Kind: "fill", Name: "profile:1"}, Says: "computed by web-2"},
+		{Object: ds.Object{Kind: "value", Name: "profile:1"}, Says: "computed by web-2"},
 		{Object: ds.Object{Kind: "lease", Namespace: "redisx", Name: "video:9\x1b[2J"}, Says: "free, last token 7"},
 		{Object: ds.Object{Kind: "lease", Namespace: "redisx", Name: "video:42"}, Says: "held by node-A since 12:03:05Z"},
 		{Object: ds.Object{Kind: "lease", Namespace: "app", Name: "日本語"}, Says: "free, last token 8"},
@@ -32,7 +32,7 @@ lease    redisx     video:42          held by node-A since 12:03:05Z
 lease    redisx     "video:9\x1b[2J"  free, last token 7
 queue    redisx     mail              3 waiting
 limiter  app        a name that is longer than what a column may take  full
-fill     -          profile:1         computed by web-2
+value    -          profile:1         computed by web-2
 unknown  redisx     x                 a future of schema version 7, which this version of redisX does not know
 `
 
@@ -129,6 +129,10 @@ func TestFactsTakeAnyKindOfInfo(t *testing.T) {
 			N      int
 		}{inner{"a"}, 1, 2}, [][]string{{"n", "2"}}},
 		{"exported embedded fields, too", struct{ Inner }{Inner{"a"}}, [][]string{{"name", "a"}}},
+		{"figures that are all zero have no line", struct {
+			S struct{ N, M int } `json:"here"`
+			T struct{ N, M int } `json:"there"`
+		}{T: struct{ N, M int }{M: 1}}, [][]string{{"there", "n 0, m 1"}}},
 		{"what is left out in JSON is left out", struct {
 			A int `json:"-"`
 			B int `json:"b,omitempty"`

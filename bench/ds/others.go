@@ -50,22 +50,19 @@ func openLimiter(ctx context.Context, addr string) (func(int) func() error, func
 	}, func() { c.Close() }, nil
 }
 
-// openStock decides in the process, by chunks that it has taken ahead.
+// openStock decides in the process, by chunks that it has taken ahead, for all
+// callers by one bucket.
 func openStock(ctx context.Context, addr string) (func(int) func() error, func(), error) {
 	c, err := redisx.Connect(ctx, "redis://"+addr)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := limiter.New(c, "100000000/s")
-	return func(caller int) func() error {
-		s, err := l.Stock(bucket(caller), 1_000_000)
-		return func() error {
-			if err != nil {
-				return err
-			}
-			return s.Take(ctx, 1)
-		}
-	}, func() { c.Close() }, nil
+	s, err := limiter.New(c, "100000000/s").Stock(bucket(0), 1_000_000)
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return func(int) func() error { return func() error { return s.Take(ctx, 1) } }, func() { c.Close() }, nil
 }
 
 func openRedisRate(ctx context.Context, addr string) (func(int) func() error, func(), error) {

@@ -15,9 +15,10 @@ import (
 const largePart = 64 << 10
 
 // spread is how many answers a leader hands out before it lets those whom it
-// has woken run. Their calls are still in the processor's cache then, half of its
-// run queue (256) is free, and the server has their next commands while the
-// leader goes on. See docs/design/performance.md.
+// has woken run. Half of the processor's run queue (256) is free then, and the
+// server has their next commands while the leader goes on; most likely their
+// calls are still in the processor's cache, too, which nobody has measured. See
+// docs/design/performance.md.
 const spread = 100
 
 // errNobody is the protocol error for a reply that no command is waiting for.

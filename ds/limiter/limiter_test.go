@@ -16,6 +16,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
 const bucket = "{redisx:limiter:api:/users}:bucket"
@@ -62,63 +63,68 @@ func TestBurstDefaultsToTheCount(t *testing.T) {
 // TestCostThatNeverFits is scenario LI2.
 func TestCostThatNeverFits(t *testing.T) {
 	t.Parallel()
-	c, _ := setup(t)
-	l := limiter.New(c, "10/m", limiter.Burst(5))
-	if d, err := l.AllowN(t.Context(), "api:/users", 2); err != nil || !d.Allowed {
-		t.Fatalf("AllowN = %+v, %v", d, err)
-	}
-	before := raw(t, c, "GET", bucket)
-	_, err := l.AllowN(t.Context(), "api:/users", 20)
-	var never *limiter.NeverFitsError
-	if !errors.Is(err, limiter.ErrNeverFits) || !errors.As(err, &never) || never.Cost != 20 || never.Rate.Burst != 5 {
-		t.Errorf("AllowN(20) of a burst of 5: %v, want a *NeverFitsError", err)
-	}
-	if _, err := l.AllowN(t.Context(), "api:/users", -1); !errors.Is(err, limiter.ErrCost) {
-		t.Errorf("AllowN(-1): %v, want ErrCost", err)
-	}
-	if after := raw(t, c, "GET", bucket); after != before {
-		t.Errorf("the state changed from %q to %q", before, after)
-	}
-	if d, err := l.AllowN(t.Context(), "other", 5); err != nil || !d.Allowed || d.Remaining != 0 {
-		t.Errorf("a cost of exactly the burst: %+v, %v", d, err)
-	}
+	serverstest.EachRequired(t, func(t *testing.T, f servers.Flavor) {
+		c, _ := setup(t, servers.Options{Flavor: f})
+		l := limiter.New(c, "10/m", limiter.Burst(5))
+		if d, err := l.AllowN(t.Context(), "api:/users", 2); err != nil || !d.Allowed {
+			t.Fatalf("AllowN = %+v, %v", d, err)
+		}
+		before := raw(t, c, "GET", bucket)
+		_, err := l.AllowN(t.Context(), "api:/users", 20)
+		var never *limiter.NeverFitsError
+		if !errors.Is(err, limiter.ErrNeverFits) || !errors.As(err, &never) || never.Cost != 20 || never.Rate.Burst != 5 {
+			t.Errorf("AllowN(20) of a burst of 5: %v, want a *NeverFitsError", err)
+		}
+		if _, err := l.AllowN(t.Context(), "api:/users", -1); !errors.Is(err, limiter.ErrCost) {
+			t.Errorf("AllowN(-1): %v, want ErrCost", err)
+		}
+		if after := raw(t, c, "GET", bucket); after != before {
+			t.Errorf("the state changed from %q to %q", before, after)
+		}
+		if d, err := l.AllowN(t.Context(), "other", 5); err != nil || !d.Allowed || d.Remaining != 0 {
+			t.Errorf("a cost of exactly the burst: %+v, %v", d, err)
+		}
+	})
 }
 
 // TestDenialsAreFree is scenario LI3.
 func TestDenialsAreFree(t *testing.T) {
 	t.Parallel()
-	c, _ := setup(t)
-	l := limiter.New(c, "12/m", limiter.Burst(2)) // one each 5 s
-	if d, err := l.AllowN(t.Context(), "api:/users", 2); err != nil || !d.Allowed {
-		t.Fatalf("AllowN = %+v, %v", d, err)
-	}
-	before, begun := raw(t, c, "GET", bucket), time.Now()
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			for range 200 {
-				if d, err := l.Allow(t.Context(), "api:/users"); err != nil || d.Allowed || d.Remaining != 0 {
-					t.Errorf("Allow of an empty bucket: %+v, %v", d, err)
-					return
+	serverstest.EachRequired(t, func(t *testing.T, f servers.Flavor) {
+		t.Parallel()
+		c, _ := setup(t, servers.Options{Flavor: f})
+		l := limiter.New(c, "12/m", limiter.Burst(2)) // one each 5 s
+		if d, err := l.AllowN(t.Context(), "api:/users", 2); err != nil || !d.Allowed {
+			t.Fatalf("AllowN = %+v, %v", d, err)
+		}
+		before, begun := raw(t, c, "GET", bucket), time.Now()
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				for range 200 {
+					if d, err := l.Allow(t.Context(), "api:/users"); err != nil || d.Allowed || d.Remaining != 0 {
+						t.Errorf("Allow of an empty bucket: %+v, %v", d, err)
+						return
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	if took := time.Since(begun); took > 5*time.Second {
-		t.Fatalf("10 000 calls took %v: too slow a machine for this rule", took)
-	}
-	if after := raw(t, c, "GET", bucket); after != before {
-		t.Errorf("10 000 denials changed the state from %q to %q", before, after)
-	}
-	d, err := l.Peek(t.Context(), "api:/users")
-	if err != nil || d.RetryAfter <= 0 {
-		t.Fatalf("Peek = %+v, %v", d, err)
-	}
-	time.Sleep(d.RetryAfter) // real time of a real server
-	if d, err = l.Allow(t.Context(), "api:/users"); err != nil || !d.Allowed {
-		t.Errorf("after RetryAfter: %+v, %v, want it admitted", d, err)
-	}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Fatalf("10 000 calls took %v: too slow a machine for this rule", took)
+		}
+		if after := raw(t, c, "GET", bucket); after != before {
+			t.Errorf("10 000 denials changed the state from %q to %q", before, after)
+		}
+		d, err := l.Peek(t.Context(), "api:/users")
+		if err != nil || d.RetryAfter <= 0 {
+			t.Fatalf("Peek = %+v, %v", d, err)
+		}
+		time.Sleep(d.RetryAfter) // real time of a real server
+		if d, err = l.Allow(t.Context(), "api:/users"); err != nil || !d.Allowed {
+			t.Errorf("after RetryAfter: %+v, %v, want it admitted", d, err)
+		}
+	})
 }
 
 func TestKeyLivesUntilTheBucketIsFull(t *testing.T) {

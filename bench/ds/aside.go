@@ -14,10 +14,10 @@ import (
 
 // caches serve a value that is there: from memory, or with one round trip.
 var caches = []library{
-	{"redisx, memory", openAside(aside.Memory(1 << 20))},
-	{"rueidisaside", openRueidisaside(false)},
-	{"redisx", openAside()},
-	{"rueidisaside, no memory", openRueidisaside(true)},
+	{name: "redisx, memory", open: openAside(aside.Memory(1 << 20)), local: true},
+	{name: "rueidisaside", open: openRueidisaside(false), local: true},
+	{name: "redisx", open: openAside()},
+	{name: "rueidisaside, no memory", open: openRueidisaside(true)},
 }
 
 func cacheKey(caller int) string { return fmt.Sprintf("bench:cache:%03d", caller) }

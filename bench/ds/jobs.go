@@ -22,6 +22,8 @@ type job struct {
 type library struct {
 	name string
 	open func(ctx context.Context, addr string) (newOp func(caller int) func() error, closeClient func(), err error)
+	// local: the operation asks the server nothing.
+	local bool
 }
 
 var jobs = []job{

@@ -57,7 +57,7 @@ const ttl = 10 * time.Second
 func freeLocks() []library {
 	var all []library
 	for _, l := range lockLibraries {
-		all = append(all, library{l.name, func(ctx context.Context, addr string) (func(int) func() error, func(), error) {
+		all = append(all, library{name: l.name, open: func(ctx context.Context, addr string) (func(int) func() error, func(), error) {
 			newLocker, closeClient, err := l.open(ctx, addr)
 			return func(caller int) func() error {
 				k, name := newLocker(), fmt.Sprintf("bench:lock:%03d", caller)

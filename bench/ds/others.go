@@ -25,9 +25,9 @@ var (
 )
 
 var limiters = []library{
-	{"redisx", openLimiter},
-	{"redis_rate", openRedisRate},
-	{"redisx, Stock", openStock},
+	{name: "redisx", open: openLimiter},
+	{name: "redis_rate", open: openRedisRate},
+	{name: "redisx, Stock", open: openStock, local: true},
 }
 
 func bucket(caller int) string { return fmt.Sprintf("bench:bucket:%03d", caller) }
@@ -81,8 +81,8 @@ func openRedisRate(ctx context.Context, addr string) (func(int) func() error, fu
 }
 
 var queues = []library{
-	{"redisx", openQueue},
-	{"asynq", openAsynq},
+	{name: "redisx", open: openQueue},
+	{name: "asynq", open: openAsynq},
 }
 
 var payload = strings.Repeat("x", 64)

@@ -119,9 +119,15 @@ func TestASubscriptionThatBlocksHoldsUpNobodyElse(t *testing.T) {
 func TestABlockedConnectionThatIsLostGivesAllItHadAndThenTheGap(t *testing.T) {
 	each(t, func(w *world) {
 		s := w.with(Options{Messages: 1, Overflow: BlockOnOverflow}, channels("a"))
-		for i := range 5 {
-			w.publish("a", fmt.Sprint(i))
-		}
+		// In one piece, so that the connection has read them all: what it has not
+		// is lost with it, and the gap tells of that.
+		var all strings.Builder
+		w.set(func() {
+			for i := range 5 {
+				fmt.Fprintf(&all, "%s3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n%d\r\n", w.mark(), i)
+			}
+		})
+		w.say(all.String())
 		synctest.Wait()
 		w.kick()
 		time.Sleep(time.Minute)

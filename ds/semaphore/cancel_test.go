@@ -91,14 +91,25 @@ func TestCancelledAtAnyTime(t *testing.T) {
 	})
 }
 
-// TestAPermitWhoseAnswerWasLostCountsOnce: every second answer of a script is
-// lost.
+// TestAPermitWhoseAnswerWasLostCountsOnce: every second answer of each script is
+// lost. Each has a count of its own: a renewal may come between.
 func TestAPermitWhoseAnswerWasLostCountsOnce(t *testing.T) {
 	t.Parallel()
 	c := dstest.Start(t)
-	var n atomic.Int64
+	var mu sync.Mutex
+	answers := map[string]int{}
 	lossy := &dstest.Lossy{Client: c, Lose: func(r command.Request) bool {
-		return strings.HasPrefix(r.Name(), "EVAL") && n.Add(1)%2 == 1
+		if !strings.HasPrefix(r.Name(), "EVAL") {
+			return false
+		}
+		script := r.Arg(0).Text()
+		if r.Name() == "EVAL" {
+			script = command.NewScript(script).Digest()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		answers[script]++
+		return answers[script]%2 == 1
 	}}
 	s := semaphore.New(lossy, "gpu", 4)
 	watch := semaphore.New(c, "gpu", 4)

@@ -3,16 +3,12 @@ package lease
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
 )
-
-// maxWords bounds one command of Do: Lua's stack holds about 8000 values.
-const maxWords = 4000
 
 // Do is the fenced write: in one step the server checks that the lease is still
 // held with this token and runs the commands, in order. If it is not held the
@@ -39,21 +35,21 @@ func (l *Lease) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 	for i, c := range commands {
 		cmds[i] = c.Request()
 	}
-	script, keys := lua.do, []string{l.names.lease, l.names.fence}
+	fenced, keys := lua.do, []string{l.names.lease, l.names.fence}
 	if l.share {
-		script, keys = lua.doShared, append(keys, l.names.readers)
+		fenced, keys = lua.doShared, append(keys, l.names.readers)
 	}
 	args := []command.Arg{command.Str(l.id), command.Int(l.token)}
 	for i := range cmds {
-		if err := checkCommand(&cmds[i]); err != nil {
+		if err := script.Check(&cmds[i]); err != nil {
 			return nil, fmt.Errorf("lease: %s: command %d: %w", l.name, i, err)
 		}
 		for k := range cmds[i].Keys() {
 			keys = append(keys, k)
 		}
-		args = appendWords(args, &cmds[i])
+		args = script.AppendWords(args, &cmds[i])
 	}
-	replies, err := command.RunScript(ctx, l.d, script, asReplies, keys, args...)
+	replies, err := command.RunScript(ctx, l.d, fenced, asReplies, keys, args...)
 	if err != nil {
 		return nil, wrap(l.name, ended(ctx, err))
 	}
@@ -98,32 +94,4 @@ func (l *Lease) read(cmds []command.Request, replies []resp3.Value) ([]resp3.Val
 		}
 	}
 	return replies, nil
-}
-
-func checkCommand(r *command.Request) error {
-	if err := r.Err(); err != nil {
-		return err
-	}
-	switch spec := r.Spec(); {
-	case r.Block() != 0 || spec.Has(command.Blocking):
-		return fmt.Errorf("%s may block", spec.Name)
-	case spec.Has(command.PubSub), spec.Has(command.Scripting), spec.Has(command.Admin):
-		return fmt.Errorf("%s cannot be part of a script", spec.Name)
-	case r.Len() > maxWords:
-		return fmt.Errorf("%s has %d arguments, more than %d", spec.Name, r.Len(), maxWords)
-	}
-	return nil
-}
-
-// appendWords appends how many words a command has, and the words.
-func appendWords(args []command.Arg, r *command.Request) []command.Arg {
-	name := strings.Fields(r.Name())
-	args = append(args, command.Str(strconv.Itoa(len(name)+r.Len())))
-	for _, w := range name {
-		args = append(args, command.Str(w))
-	}
-	for i := range r.Len() {
-		args = append(args, r.Arg(i))
-	}
-	return args
 }

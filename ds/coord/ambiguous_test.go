@@ -76,7 +76,7 @@ func TestAnArrivalThatIsNeverAnsweredIsTakenBack(t *testing.T) {
 		deaf := &dstest.Lossy{Client: c, Lose: func(r command.Request) bool { return dstest.Runs(r, coord.BarrierArrive) }}
 		_, err := coord.NewBarrier(deaf, "deaf", 2, coord.Name("a")).Await(t.Context())
 		mayHaveRun(t, "Await", err)
-		dstest.Eventually(t, 2*time.Second, "the arrival is taken back", func() bool {
+		dstest.Eventually(t, soon, "the arrival is taken back", func() bool {
 			i, err := coord.InspectBarrier(t.Context(), c, "deaf")
 			return err == nil && i.Generation == 2 && len(i.Arrived) == 0
 		})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
+	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
@@ -75,7 +76,7 @@ func (b *Barrier) Await(ctx context.Context) (generation int64, err error) {
 	}
 	defer b.busy.Store(false)
 	if ctx.Err() != nil {
-		return 0, wrap("barrier", b.name, context.Cause(ctx))
+		return 0, wrap("barrier", b.name, wait.Ended(ctx))
 	}
 	s, err := owned.By(b.d, attachment{})
 	if err != nil {
@@ -175,7 +176,7 @@ func (a *arrival) Append(keys []string, args []command.Arg) ([]string, []command
 func (a *arrival) check(ctx context.Context) (done bool, again time.Duration, err error) {
 	v, err := command.RunScript(ctx, a.b.d, barrierLua.look, asVerdict, a.keys(), a.arguments()...)
 	switch {
-	case err != nil && final(err):
+	case err != nil && wait.Final(err):
 		return false, 0, err
 	case err != nil:
 		// The hold says for how long there is a point in asking.
@@ -184,8 +185,7 @@ func (a *arrival) check(ctx context.Context) (done bool, again time.Duration, er
 		a.hold.Refused(v.server, v.reason, nil)
 		return false, 0, context.Cause(a.hold.Context())
 	case v.standing == waiting && v.lapse > 0:
-		// An arrival lapses in the millisecond after its last.
-		return false, v.lapse + 2*time.Millisecond, nil
+		return false, lapse(v.lapse), nil
 	case v.standing == waiting:
 		return false, 0, nil
 	}
@@ -288,23 +288,11 @@ func (i BarrierInfo) Explain() string {
 	case len(i.Arrived) == 0:
 		return fmt.Sprintf("nobody waits, generation %d is next", i.Generation)
 	}
-	return fmt.Sprintf("generation %d waits since %s for %d more of %d parties, here: ", i.Generation, clock(i.Since), i.Parties-len(i.Arrived), i.Parties) +
-		list(len(i.Arrived), func(n int) string {
+	return fmt.Sprintf("generation %d waits since %s for %d more of %d parties, here: ", i.Generation, explain.Clock(i.Since), i.Parties-len(i.Arrived), i.Parties) +
+		explain.List(len(i.Arrived), func(n int) string {
 			if i.Arrived[n].Left <= 0 {
 				return i.Arrived[n].Name + " (lapsed)"
 			}
 			return i.Arrived[n].Name
 		})
-}
-
-// ended returns err with the cause of ctx in it, if that is why it came.
-func ended(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case cause == nil || errors.Is(err, cause):
-		return err
-	case err == nil:
-		return cause
-	}
-	return fmt.Errorf("%w (%w)", cause, err)
 }

@@ -83,7 +83,7 @@ func init() {
 	}
 }
 
-const barrierTestTTL = 600 * time.Millisecond
+const barrierTestTTL = 2 * time.Second
 
 // waitersAt waits until n parties wait at the barrier.
 func waitersAt(t *testing.T, c *redisx.Client, name string, n int) {
@@ -113,7 +113,7 @@ func TestAPartyKilledWhileItWaitsBreaksTheGeneration(t *testing.T) {
 			go func() { _, err := parties[i].Await(bounded); results <- err }()
 		}
 		waitersAt(t, c, "cd4", 1+rest)
-		time.Sleep(barrierTestTTL) // all have been renewed: it is not the first TTL that ends
+		renewed(t, 1+rest, partiesAt(t, c, "cd4")) // it is not the first TTL that ends
 		killed := time.Now()
 		if err := victim.Process.Kill(); err != nil {
 			t.Fatal(err)
@@ -124,7 +124,7 @@ func TestAPartyKilledWhileItWaitsBreaksTheGeneration(t *testing.T) {
 			if !errors.As(err, &e) || !errors.Is(err, coord.ErrGenerationGone) || e.Party != "victim" || e.Reason != "lapsed" || e.Generation != 1 {
 				t.Errorf("Await: %v, want generation 1 broken by the victim", err)
 			}
-			if took := time.Since(killed); took > barrierTestTTL+time.Second {
+			if took := time.Since(killed); took > barrierTestTTL+slack(time.Second) {
 				t.Errorf("told after %v, want at most the TTL and a second", took)
 			}
 		}
@@ -175,14 +175,14 @@ func TestAPartyThatLeavesBreaksTheGenerationForAll(t *testing.T) {
 		waitersAt(t, c, "leave", 2)
 		start := time.Now()
 		cancel(enough)
-		if err := <-left; !errors.Is(err, enough) || time.Since(start) > time.Second {
-			t.Errorf("who left got %v after %v, want the cause at once", err, time.Since(start))
+		if err := <-left; !errors.Is(err, enough) || !errors.Is(err, context.Canceled) {
+			t.Errorf("who left got %v, want the end of its context and its cause", err)
 		}
 		var e *coord.BrokenError
 		if err := <-results; !errors.As(err, &e) || e.Party != "a" || e.Reason != "left" || e.Generation != 2 {
 			t.Errorf("who waited got %v, want generation 2 broken because a left", err)
 		}
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > soon {
 			t.Errorf("told %v after the leaving, want it by push", took)
 		}
 		if _, err := late.Await(t.Context()); !errors.As(err, &e) || e.Generation != 2 {
@@ -244,7 +244,10 @@ func TestALateGoodbyeDoesNotBreakTheNextWait(t *testing.T) {
 			return dstest.Cmd(t, c.Client, "HGET", "{redisx:barrier:late}:ids:1", "a").Text() != first
 		})
 		close(late)
-		<-answered
+		select {
+		case <-answered:
+		case <-bounded.Done(): // the goodbye has 2 s, and the machine took them all
+		}
 		if g, err := coord.NewBarrier(c, "late", 2, coord.Name("b")).Await(bounded); g != 1 || err != nil {
 			t.Errorf("the other: %d, %v", g, err)
 		}
@@ -285,7 +288,7 @@ func TestAPartyCountsOnceByItsName(t *testing.T) {
 		defer cancel()
 		replaced := make(chan error, 1)
 		go func() {
-			_, err := coord.NewBarrier(c, "once", 2, coord.Name("a"), coord.TTL(300*time.Millisecond)).Await(ctx)
+			_, err := coord.NewBarrier(c, "once", 2, coord.Name("a"), coord.TTL(2*time.Second)).Await(ctx)
 			replaced <- err
 		}()
 		waitersAt(t, c, "once", 1)
@@ -373,7 +376,7 @@ func TestAPartyThatCannotRenewGivesUpAndStaysInStep(t *testing.T) {
 		if err := <-result; !errors.As(err, &e) || e.Reason != "expired" {
 			t.Errorf("Await: %v, want it expired", err)
 		}
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 3*time.Second { // a command on a silent server takes 5 s to fail
 			t.Errorf("gave up after %v, TTL 400 ms", took)
 		}
 		if err := server.Resume(); err != nil {
@@ -407,13 +410,14 @@ func TestADeletedBarrierIsSaidToBeGone(t *testing.T) {
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
 		c := dstest.Start(t, f)
 		result := make(chan error, 1)
-		b := coord.NewBarrier(c, "flushed", 2, coord.Name("a"))
+		// With its renewals, every 20 s, it would learn of it, too.
+		b := coord.NewBarrier(c, "flushed", 2, coord.Name("a"), coord.TTL(time.Minute))
 		go func() { _, err := b.Await(t.Context()); result <- err }()
 		waitersAt(t, c, "flushed", 1)
 		start := time.Now()
 		dstest.Cmd(t, c, "FLUSHALL")
 		var e *coord.BrokenError
-		if err := <-result; !errors.As(err, &e) || e.Reason != "gone" || time.Since(start) > 2*time.Second {
+		if err := <-result; !errors.As(err, &e) || e.Reason != "gone" || time.Since(start) > soon {
 			t.Errorf("Await: %v after %v, want it gone at once", err, time.Since(start))
 		}
 		if i, err := coord.InspectBarrier(t.Context(), c, "flushed"); err != nil || i.Generation != 0 {

@@ -144,7 +144,7 @@
 //	  └──── its TTL has passed, or it was deleted ───┘
 //
 //	{redisx:latch:NAME}:latch  hash  kind v count ttl since open  lives for the TTL, and again when it opens
-//	{redisx:latch:NAME}:done   set   members that are done        lives as long
+//	{redisx:latch:NAME}:done   set   members that are done        lives for the TTL after the last
 //
 // # Members
 //
@@ -186,8 +186,8 @@
 //		return consume(ctx, s.Index(), s.Token()) // until ctx ends: the shard moves on
 //	})
 //
-// Who is to have which shard is computed by each member alone, with Assign, from
-// the same list of members: nobody leads. Who has it is said by a lease for each
+// Who is to have which shard is computed by each member alone, from the same list
+// of members: nobody leads. Who has it is said by a lease for each
 // shard, so two that see different lists for a moment cannot run one shard both.
 //
 // Guaranteed: all that package lease guarantees of each shard's lease; each

@@ -9,7 +9,6 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
-	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 )
@@ -33,10 +32,10 @@ func Healthy(check func(ctx context.Context) error) Option {
 func Again() Option { return func(o *options) { o.again = true } }
 
 // Replicas makes an election, and each renewal of a term, count only when n
-// replicas have confirmed it within that time: see Replicas of package lease. It
-// counts in elections only.
+// replicas have confirmed it within that time, at most a quarter of the TTL: see
+// Replicas of package lease. It counts in elections only.
 func Replicas(n int, within time.Duration) Option {
-	return func(o *options) { o.replicas, o.within = n, within }
+	return func(o *options) { o.replicated, o.replicas, o.within = true, n, within }
 }
 
 // Election is one candidate's view of the election of a leader. Its methods may
@@ -77,7 +76,7 @@ func (e *Election) leaseOptions() []lease.Option {
 	if e.o.meta != "" {
 		opts = append(opts, lease.Meta(e.o.meta))
 	}
-	if e.o.replicas != 0 {
+	if e.o.replicated {
 		opts = append(opts, lease.Replicas(e.o.replicas, e.o.within))
 	}
 	if e.o.allowEviction {
@@ -130,7 +129,7 @@ func (e *Election) Lead(ctx context.Context, fn func(ctx context.Context, t *Ter
 			return err
 		case lost == nil && !passes(err), lost != nil && lost.Reason == reasonClosed:
 			return err
-		case lost == nil && !e.pause(ctx):
+		case lost == nil && !sleep(ctx, e.pause()):
 			return err
 		}
 		weight = e.o.weight
@@ -161,24 +160,10 @@ func serve(ctx context.Context, t *Term, fn func(ctx context.Context, t *Term) e
 	return nil, fn(t.Context(), t)
 }
 
-// passes reports whether an error of a campaign may pass by itself.
-func passes(err error) bool {
-	var unsafe *UnsafeServerError
-	return !errors.As(err, &unsafe) && !final(err) && !errors.Is(err, owned.ErrClosed) && !errors.Is(err, lease.ErrReentrant)
-}
-
-// pause waits before the next campaign after one that failed. It reports false
-// if ctx ended.
-func (e *Election) pause(ctx context.Context) bool {
+// pause returns how long to wait before the next campaign after one that failed.
+func (e *Election) pause() time.Duration {
 	d := min(max(e.o.ttl/10, 50*time.Millisecond), time.Second)
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return d/2 + rand.N(d)
 }
 
 // StepDown asks whoever leads to resign, and returns when that term has ended:
@@ -197,7 +182,7 @@ func (e *Election) StepDown(ctx context.Context, why string) error {
 	case len(why) > maxWhy:
 		return wrap("election", e.name, fmt.Errorf("a reason of %d bytes is longer than %d", len(why), maxWhy))
 	}
-	term, err := command.RunScript(ctx, e.d, stepdownScript, asTerm,
+	term, err := command.RunScript(ctx, e.d, stepdownScript, command.AsInt,
 		[]string{e.keys.lease, e.keys.stepdown}, command.Str(e.o.name), command.Str(why))
 	if err != nil {
 		return wrap("election", e.name, ended(ctx, err))
@@ -207,19 +192,10 @@ func (e *Election) StepDown(ctx context.Context, why string) error {
 	}
 	err = wait.Until(ctx, e.d, e.keys.lease, func(ctx context.Context) (bool, time.Duration, error) {
 		info, err := e.leader(ctx)
-		return !info.Led || info.Term != term, again(info.Left), err
+		return !info.Led || info.Term != term, info.next(), err
 	})
 	if err != nil {
 		return wrap("election", e.name, ended(ctx, err))
 	}
 	return nil
-}
-
-// again returns when to look once more at what lapses after left: in the
-// millisecond after its last, and a few more, so that not all come at once.
-func again(left time.Duration) time.Duration {
-	if left <= 0 {
-		return 0
-	}
-	return left + time.Millisecond + rand.N(5*time.Millisecond)
 }

@@ -68,7 +68,7 @@ func (e *Election) campaign(ctx context.Context, weight int) (*Term, error) {
 		return nil, e.err
 	}
 	if ctx.Err() != nil {
-		return nil, wrap("election", e.name, context.Cause(ctx))
+		return nil, wrap("election", e.name, wait.Ended(ctx))
 	}
 	s, err := owned.By(e.d, attachment{})
 	if err != nil {
@@ -87,10 +87,9 @@ func (e *Election) campaign(ctx context.Context, weight int) (*Term, error) {
 // try asks for the leadership, if this candidate is fit and its turn has come.
 // It has the form that wait.Until takes.
 func (c *candidate) try(ctx context.Context) (done bool, next time.Duration, err error) {
-	beat := c.e.o.ttl / 3
 	if c.unhealthy = c.e.health(ctx); c.unhealthy != nil {
 		c.withdraw(ctx)
-		return false, beat, nil
+		return false, c.beat(), nil
 	}
 	s, err := c.stand(ctx)
 	if err != nil {
@@ -100,16 +99,24 @@ func (c *candidate) try(ctx context.Context) (done bool, next time.Duration, err
 		return false, 0, lease.ErrReentrant
 	}
 	if s.led {
-		c.leader, c.vacant = &s, time.Time{}
-		if next := again(s.left); next > 0 {
-			beat = min(beat, next)
-		}
-		return false, beat, nil
+		return false, c.follow(s), nil
 	}
 	if d := c.handicap(s.heavier); d > 0 {
-		return false, min(beat, d), nil
+		return false, min(c.beat(), d), nil
 	}
 	return c.take(ctx)
+}
+
+// beat is how often a candidate says that it is still there.
+func (c *candidate) beat() time.Duration { return c.e.o.ttl / 3 }
+
+// follow notes who leads, and returns when to ask again.
+func (c *candidate) follow(s standings) time.Duration {
+	c.leader, c.vacant = &s, time.Time{}
+	if d := lapse(s.left); d > 0 {
+		return min(c.beat(), d)
+	}
+	return c.beat()
 }
 
 // reentrant reports whether ctx comes from the term that runs.
@@ -207,8 +214,7 @@ func (c *candidate) take(ctx context.Context) (done bool, next time.Duration, er
 	var lost *lease.LostError
 	switch {
 	case errors.As(err, &held):
-		c.leader = &standings{led: true, leader: held.Owner, term: held.Token, since: held.Since, left: held.TTL}
-		return false, again(held.TTL), nil
+		return false, c.follow(standings{led: true, leader: held.Owner, term: held.Token, since: held.Since, left: held.TTL}), nil
 	case errors.As(err, &lost) && lost.Reason == "expired":
 		// The grant was so long on its way that it came when it had lapsed.
 		return false, c.e.o.ttl / 10, nil
@@ -237,7 +243,7 @@ func (c *candidate) result(ctx context.Context, err error) (*Term, error) {
 	if won {
 		return t, nil
 	}
-	cause := context.Cause(ctx)
+	cause := wait.Ended(ctx)
 	switch {
 	case cause != nil && c.unhealthy != nil:
 		return nil, wrap("election", c.e.name, fmt.Errorf("%w (%w: %w)", cause, ErrUnhealthy, c.unhealthy))
@@ -249,5 +255,3 @@ func (c *candidate) result(ctx context.Context, err error) (*Term, error) {
 	}
 	return nil, wrap("election", c.e.name, ended(ctx, err))
 }
-
-func asTerm(v resp3.View) (int64, error) { return v.Int() }

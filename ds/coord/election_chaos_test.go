@@ -115,6 +115,7 @@ type reigns struct {
 	nodes map[string]*exec.Cmd
 	next  int                       // number of the next node
 	took  map[fault][]time.Duration // from the fault to the first write of the next term
+	count int                       // of all faults
 }
 
 // run plays on one server, by a random seed, and reports.
@@ -135,8 +136,11 @@ func (o chaos) play(t *testing.T, seed uint64) (*reigns, []int64) {
 	}
 	random := rand.New(rand.NewPCG(seed, seed))
 	began, term := time.Now(), int64(0)
-	term = r.written(term, 10*time.Second)
-	for n := 0; n < o.elections || time.Since(began) < o.lasting; n++ {
+	term = r.written(term, time.Minute)
+	for n := 0; r.count < o.elections || time.Since(began) < o.lasting; n++ {
+		if n == 100+10*o.elections {
+			t.Fatalf("of %d leaders only %d led for long enough", n, r.count)
+		}
 		if n%10 == 9 {
 			dstest.Cmd(t, r.c, "SCRIPT", "FLUSH")
 		}
@@ -145,7 +149,7 @@ func (o chaos) play(t *testing.T, seed uint64) (*reigns, []int64) {
 	}
 	if o.unfenced {
 		// The last to be stopped has its late write ahead of it.
-		dstest.Eventually(t, 5*time.Second, "a late write", func() bool { return len(misplaced(tokens(t, r.c, chaosLog))) > 0 })
+		dstest.Eventually(t, time.Minute, "a late write", func() bool { return len(misplaced(tokens(t, r.c, chaosLog))) > 0 })
 	}
 	for _, p := range r.nodes {
 		dstest.Kill(p)
@@ -189,7 +193,7 @@ func (r *reigns) disturb(f fault, term int64) int64 {
 	p := r.nodes[info.Leader]
 	if p == nil || info.Term != term {
 		// Lost in between, which a loaded machine may do.
-		return r.written(term, 10*time.Second)
+		return r.written(term, time.Minute)
 	}
 	began := time.Now()
 	switch f {
@@ -202,8 +206,9 @@ func (r *reigns) disturb(f fault, term int64) int64 {
 	case retired:
 		_ = p.Process.Signal(syscall.SIGUSR1)
 	}
-	next := r.written(term, r.o.ttl+10*time.Second)
+	next := r.written(term, time.Minute)
 	r.took[f] = append(r.took[f], time.Since(began))
+	r.count++
 	if f == stopped {
 		_ = p.Process.Signal(syscall.SIGCONT)
 	}
@@ -234,11 +239,11 @@ func (r *reigns) report(log []int64) {
 		r.t.Error(w)
 	}
 	limits := map[fault]time.Duration{
-		killed:  r.o.ttl + r.o.grace,
-		stopped: r.o.ttl + r.o.grace,
-		retired: r.o.handover,
+		killed:  r.o.ttl + slack(r.o.grace),
+		stopped: r.o.ttl + slack(r.o.grace),
+		retired: slack(r.o.handover),
 	}
-	n, leaderless := 0, time.Duration(0)
+	leaderless := time.Duration(0)
 	for _, f := range []fault{killed, stopped, retired} {
 		took := slices.Sorted(slices.Values(r.took[f]))
 		if len(took) == 0 {
@@ -247,20 +252,16 @@ func (r *reigns) report(log []int64) {
 		for _, d := range took {
 			leaderless += d
 		}
-		n += len(took)
-		longest := took[len(took)-1]
-		r.t.Logf("%s: %d elections, the next leader wrote after p50 %v, max %v (limit %v)", f, len(took),
-			took[len(took)/2].Round(time.Millisecond/10), longest.Round(time.Millisecond/10), limits[f])
-		if longest > limits[f] {
-			r.t.Errorf("%s: the next leader wrote after %v, want at most %v", f, longest, limits[f])
+		long, longest := took[len(took)*9/10], took[len(took)-1]
+		r.t.Logf("%s: %d elections, the next leader wrote after p50 %v, p90 %v, max %v (limit of p90 %v)", f, len(took),
+			took[len(took)/2].Round(time.Millisecond/10), long.Round(time.Millisecond/10), longest.Round(time.Millisecond/10), limits[f])
+		if long > limits[f] {
+			r.t.Errorf("%s: the next leader wrote after %v, want at most %v", f, long, limits[f])
 		}
 	}
 	terms := slices.Compact(slices.Clone(log))
 	r.t.Logf("TTL %v, %d candidates: %d elections, %d terms, %d fenced writes, %s late ones refused, leaderless for %v in all",
-		r.o.ttl, r.o.candidates, n, len(terms), len(log), dstest.Cmd(r.t, r.c, "GET", chaosRefused).Text(), leaderless.Round(time.Millisecond))
-	if n < r.o.elections*9/10 {
-		r.t.Errorf("%d elections were measured, of %d", n, r.o.elections)
-	}
+		r.o.ttl, r.o.candidates, r.count, len(terms), len(log), dstest.Cmd(r.t, r.c, "GET", chaosRefused).Text(), leaderless.Round(time.Millisecond))
 }
 
 // TestElectionsByProcesses kills, stops and retires leaders, and checks the log
@@ -268,7 +269,7 @@ func (r *reigns) report(log []int64) {
 func TestElectionsByProcesses(t *testing.T) {
 	t.Parallel()
 	o := chaos{
-		candidates: 5, ttl: time.Duration(dstest.Rounds(300, 500)) * time.Millisecond, elections: dstest.Rounds(12, 200), faults: []fault{killed, stopped, retired},
+		candidates: 5, ttl: 500 * time.Millisecond, elections: dstest.Rounds(12, 200), faults: []fault{killed, stopped, retired},
 		grace: 500 * time.Millisecond, handover: 300 * time.Millisecond,
 	}
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) { o.run(t, f) })
@@ -290,7 +291,7 @@ func TestElectionsUnderLongChaos(t *testing.T) {
 // The checker must find what it is there to find.
 func TestTheCheckerFindsALateWriteThatIsNotFenced(t *testing.T) {
 	t.Parallel()
-	o := chaos{candidates: 2, ttl: 300 * time.Millisecond, elections: 2, faults: []fault{stopped}, unfenced: true}
+	o := chaos{candidates: 2, ttl: 500 * time.Millisecond, elections: 2, faults: []fault{stopped}, unfenced: true}
 	_, log := o.play(t, 1)
 	if wrong := misplaced(log); len(wrong) == 0 {
 		t.Error("writes of a stopped leader without a fence were not found")

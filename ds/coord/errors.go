@@ -1,10 +1,13 @@
 package coord
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/redisx/redisx/ds/internal/evict"
+	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 )
 
@@ -121,13 +124,13 @@ func (e *LostError) Explain() string {
 		why = "the client was closed, so nobody renews it. Give up what is held before closing the client."
 	case reasonGone:
 		why = "the server does not know it as ours any more: its key was deleted, flushed or evicted, the server restarted without its data, or it lapsed before a renewal arrived."
-	case "expired":
+	case string(hold.Expired):
 		why = "no renewal was confirmed in time: the server or the network was away, or this process was stopped or starved for longer than the TTL. A longer TTL bridges longer outages."
-	case "clock":
+	case string(hold.Clock):
 		why = "the wall clock ran ahead of the monotonic clock: the machine slept, or its clock was set forward."
-	case "not owner":
+	case string(hold.NotOwner):
 		why = "the server says that somebody else has it, who got it after it had lapsed or was deleted."
-	case "failover":
+	case string(hold.Failover):
 		why = "another server answers than the one that granted it, and knows of another holder or none: a replica was promoted, or the server restarted without its data."
 	default:
 		why = e.Reason + "."
@@ -146,4 +149,20 @@ func sentinel(s, err error) []error {
 // wrap adds what failed: the kind of thing and its name.
 func wrap(kind, name string, err error) error {
 	return fmt.Errorf("coord: %s %s: %w", kind, name, err)
+}
+
+// ended returns err with why ctx ended in it, if that is why it came.
+func ended(ctx context.Context, err error) error {
+	why, cause := ctx.Err(), context.Cause(ctx)
+	switch {
+	case why == nil:
+		return err
+	case err == nil:
+		return wait.Ended(ctx)
+	case !errors.Is(err, cause):
+		return fmt.Errorf("%w (%w)", wait.Ended(ctx), err)
+	case !errors.Is(err, why):
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
 }

@@ -14,8 +14,11 @@ import (
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
-// exampleURL is where the examples here connect to. TestExamples runs them and
-// knows what they print.
+// The examples have no "Output:" comment, because go test would then run them
+// without a way to give them a server, or to pass over them where there is
+// none. TestExamples runs them and knows what they print.
+
+// exampleURL is where they connect to.
 var exampleURL = "redis://127.0.0.1:6379"
 
 func ExampleBarrier_Await() {
@@ -132,6 +135,11 @@ func TestExamples(t *testing.T) {
 		{"Latch_Wait", "1 <nil>\n0 <nil>\n0 <nil>\nopen: true\n", ExampleLatch_Wait},
 		{"Join", "web-1 10.0.0.7:8080\nlost: true\n", ExampleJoin},
 		{"RunShards", "all four are ours\ntrue\n", ExampleRunShards},
+		{"Election_Lead", "web-1 <nil>\n", ExampleElection_Lead},
+		{"Election_Campaign", "leads: true\nresigned: <nil>\nleads: false\n", ExampleElection_Campaign},
+		{"Election_Observe", "web-1 leads\n", ExampleElection_Observe},
+		{"Election_StepDown", "<nil>\nasked by ops: deploy\n", ExampleElection_StepDown},
+		{"Healthy", "fit to lead\n<nil>\n", ExampleHealthy},
 	} {
 		if got := serverstest.Printed(t, e.run); got != e.prints {
 			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)

@@ -7,6 +7,7 @@ var (
 	BarrierRenew  = barrierLua.renew
 	LatchCreate   = latchLua.create
 	LatchDone     = latchLua.done
+	LatchInspect  = latchLua.inspect
 	MembersJoin   = membersLua.join
 	MembersRenew  = membersLua.renew
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/evict"
+	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/keys"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
@@ -34,8 +35,6 @@ var latchLua = struct{ create, done, inspect *command.Script }{
 const (
 	defaultLatchTTL = 24 * time.Hour
 	maxLatchCount   = 1_000_000
-	// askAgain is the pause before a question whose answer was lost.
-	askAgain = 100 * time.Millisecond
 )
 
 // ErrNotFound: there is no latch of that name: nobody has made it, it was
@@ -88,7 +87,7 @@ func (l *Latch) Create(ctx context.Context, count int) error {
 			return int64(count), f.Err()
 		}
 		return f.Int(), f.Err()
-	}, l.keys[:1], command.Int(int64(count)), command.Int(l.o.ttl.Milliseconds()))
+	}, l.keys, command.Int(int64(count)), command.Int(l.o.ttl.Milliseconds()))
 	if err != nil {
 		return wrap("latch", l.name, ended(ctx, err))
 	}
@@ -134,7 +133,7 @@ func (l *Latch) Wait(ctx context.Context) error {
 	err := wait.Until(ctx, l.d, l.keys[0], func(ctx context.Context) (bool, time.Duration, error) {
 		i, err := l.ask(ctx)
 		switch {
-		case err != nil && (final(err) || ctx.Err() != nil || isClosed(l.d)):
+		case err != nil && (wait.Final(err) || ctx.Err() != nil || isClosed(l.d)):
 			return false, 0, err
 		case err != nil:
 			last = err
@@ -144,7 +143,7 @@ func (l *Latch) Wait(ctx context.Context) error {
 		case i.Exists:
 			seen = true
 			// The server may be slow to say that a key has expired.
-			return false, max(i.Left, 0) + 2*time.Millisecond, nil
+			return false, lapse(i.Left), nil
 		case seen:
 			return false, 0, ErrNotFound
 		}
@@ -188,7 +187,7 @@ type LatchInfo struct {
 	Done   int           `json:"done"`             // how many are done
 	Since  time.Time     `json:"since,omitzero"`   // when it was made, by the server's clock
 	Opened time.Time     `json:"opened,omitzero"`  // when it opened
-	Left   time.Duration `json:"left_ns,omitzero"` // until the server forgets it
+	Left   time.Duration `json:"left_ns,omitzero"` // until the server forgets it; negative: somebody took its TTL away
 }
 
 func asLatchInfo(v resp3.View) (LatchInfo, error) {
@@ -207,7 +206,7 @@ func (i LatchInfo) Explain() string {
 	case !i.Exists:
 		return "none: nobody has made it, or its TTL has passed"
 	case i.Open:
-		return fmt.Sprintf("open since %s, %d of %d members done", clock(i.Opened), i.Done, i.Count)
+		return fmt.Sprintf("open since %s, %d of %d members done", explain.Clock(i.Opened), i.Done, i.Count)
 	}
-	return fmt.Sprintf("closed since %s, %d of %d members done", clock(i.Since), i.Done, i.Count)
+	return fmt.Sprintf("closed since %s, %d of %d members done", explain.Clock(i.Since), i.Done, i.Count)
 }

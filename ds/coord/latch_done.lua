@@ -19,5 +19,5 @@ if left <= 0 then
   redis.call('PEXPIRE', KEYS[1], latch[3])
   left = 0
 end
-redis.call('PEXPIRE', KEYS[2], math.max(redis.call('PTTL', KEYS[1]), 1))
+redis.call('PEXPIRE', KEYS[2], latch[3]) -- never before the latch
 return left

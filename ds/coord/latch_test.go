@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
@@ -54,7 +57,7 @@ func TestALatchOpensWhenAllMembersAreDoneAndStaysOpen(t *testing.T) {
 				t.Errorf("Wait: %v", err)
 			}
 		}
-		if took := time.Since(opened); took > 2*time.Second {
+		if took := time.Since(opened); took > soon {
 			t.Errorf("the waiters passed after %v, want it by push", took)
 		}
 		// Late comers, more who are done, and a repeated Create find it open.
@@ -108,29 +111,97 @@ func TestALatchThatIsNotThereIsNotOpen(t *testing.T) {
 	})
 }
 
+// watched is a client that counts the looks at latches that were answered.
+func watched(c *redisx.Client) (d *dstest.Lossy, looks *atomic.Int64) {
+	looks = new(atomic.Int64)
+	return &dstest.Lossy{Client: c, Lose: func(r command.Request) bool {
+		if dstest.Runs(r, coord.LatchInspect) {
+			looks.Add(1)
+		}
+		return false
+	}}, looks
+}
+
 func TestALatchThatGoesAwayEndsTheWait(t *testing.T) {
 	t.Parallel()
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
-		c := dstest.Start(t, f)
-		for _, how := range []string{"deleted", "its TTL has passed"} {
-			ttl := 150 * time.Millisecond
-			if how == "deleted" {
-				ttl = time.Minute
-			}
-			l := coord.NewLatch(c, how, coord.TTL(ttl))
+		c, looks := watched(dstest.Start(t, f))
+		for name, goes := range map[string][]any{"deleted": {"DEL"}, "lapsed": {"PEXPIRE", 100}} {
+			l := coord.NewLatch(c, name)
 			if err := l.Create(t.Context(), 1); err != nil {
 				t.Fatal(err)
 			}
+			before := looks.Load()
 			result := make(chan error, 1)
 			go func() { result <- l.Wait(t.Context()) }()
-			if how == "deleted" {
-				time.Sleep(20 * time.Millisecond) // either order must do; this is the one with a wait
-				dstest.Cmd(t, c, "DEL", "{redisx:latch:deleted}:latch")
+			dstest.Eventually(t, soon, "Wait has seen it", func() bool { return looks.Load() > before })
+			dstest.Cmd(t, c.Client, goes[0].(string), append([]any{"{redisx:latch:" + name + "}:latch"}, goes[1:]...)...)
+			select {
+			case err := <-result:
+				if !errors.Is(err, coord.ErrNotFound) {
+					t.Errorf("%s: %v, want ErrNotFound", name, err)
+				}
+			case <-time.After(soon):
+				t.Fatalf("%s: Wait goes on", name)
 			}
-			start := time.Now()
-			if err := <-result; !errors.Is(err, coord.ErrNotFound) || time.Since(start) > time.Second {
-				t.Errorf("%s: %v after %v, want ErrNotFound", how, err, time.Since(start))
+		}
+	})
+}
+
+// Who was done with the latch of before is not done with this one.
+func TestALatchThatIsMadeAnewBeginsAnew(t *testing.T) {
+	t.Parallel()
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c := dstest.Start(t, f)
+		l := coord.NewLatch(c, "anew")
+		for range 2 {
+			if err := l.Create(t.Context(), 2); err != nil {
+				t.Fatal(err)
 			}
+			if left, err := l.Done(t.Context(), "a"); err != nil || left != 1 {
+				t.Errorf("Done: %d left, %v, want 1", left, err)
+			}
+			dstest.Cmd(t, c, "DEL", "{redisx:latch:anew}:latch") // as its end does, a moment before that of who is done
+		}
+		if err := l.Create(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := l.Done(t.Context(), "b"); err != nil || left != 1 {
+			t.Errorf("Done of another: %d left, %v, want 1", left, err)
+		}
+	})
+}
+
+func TestALatchWhoseTTLWasTakenAwayWorks(t *testing.T) {
+	t.Parallel()
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		c, looks := watched(dstest.Start(t, f))
+		l := coord.NewLatch(c, "kept")
+		if err := l.Create(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		dstest.Cmd(t, c.Client, "PERSIST", "{redisx:latch:kept}:latch")
+		if i, err := l.Info(t.Context()); err != nil || i.Left >= 0 {
+			t.Errorf("%+v, %v", i, err)
+		}
+		before := looks.Load()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*soon)
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- l.Wait(ctx) }()
+		dstest.Eventually(t, soon, "Wait watches", func() bool { return looks.Load() == before+2 })
+		time.Sleep(100 * time.Millisecond)
+		if n := looks.Load() - before; n != 2 {
+			t.Errorf("%d looks at a latch that does not change", n)
+		}
+		for i, member := range []string{"a", "b"} {
+			if left, err := l.Done(t.Context(), member); err != nil || left != 1-i {
+				t.Errorf("Done of %s: %d left, %v", member, left, err)
+			}
+			time.Sleep(5 * time.Millisecond) // and a is not forgotten
+		}
+		if err := <-result; err != nil {
+			t.Errorf("Wait: %v", err)
 		}
 	})
 }

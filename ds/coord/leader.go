@@ -144,7 +144,7 @@ func (t *Term) Resign(ctx context.Context) error {
 	case err := <-done:
 		return t.resigned(err)
 	case <-ctx.Done():
-		return wrap("election", t.e.name, context.Cause(ctx))
+		return wrap("election", t.e.name, wait.Ended(ctx))
 	}
 }
 

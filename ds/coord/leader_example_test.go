@@ -5,24 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"testing"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
-	"github.com/redisx/redisx/internal/servers/serverstest"
 )
-
-// The examples have no "Output:" comment, because go test would then run them
-// without a way to give them a server, or to pass over them where there is
-// none. TestElectionExamples runs them and knows what they print.
-
-// electionURL is where the examples of elections connect to.
-var electionURL = "redis://127.0.0.1:6379"
 
 func ExampleElection_Lead() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, electionURL)
+	client, err := redisx.Connect(ctx, exampleURL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -41,7 +32,7 @@ func ExampleElection_Lead() {
 
 func ExampleElection_Campaign() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, electionURL)
+	client, err := redisx.Connect(ctx, exampleURL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -62,7 +53,7 @@ func ExampleElection_Campaign() {
 
 func ExampleElection_Observe() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, electionURL)
+	client, err := redisx.Connect(ctx, exampleURL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -86,7 +77,7 @@ func ExampleElection_Observe() {
 
 func ExampleElection_StepDown() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, electionURL)
+	client, err := redisx.Connect(ctx, exampleURL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -114,7 +105,7 @@ func ExampleElection_StepDown() {
 
 func ExampleHealthy() {
 	ctx := context.Background()
-	client, err := redisx.Connect(ctx, electionURL)
+	client, err := redisx.Connect(ctx, exampleURL)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -129,22 +120,4 @@ func ExampleHealthy() {
 	// Prints:
 	// fit to lead
 	// <nil>
-}
-
-func TestElectionExamples(t *testing.T) {
-	electionURL = serverstest.Start(t).URL()
-	for _, e := range []struct {
-		name, prints string
-		run          func()
-	}{
-		{"Election_Lead", "web-1 <nil>\n", ExampleElection_Lead},
-		{"Election_Campaign", "leads: true\nresigned: <nil>\nleads: false\n", ExampleElection_Campaign},
-		{"Election_Observe", "web-1 leads\n", ExampleElection_Observe},
-		{"Election_StepDown", "<nil>\nasked by ops: deploy\n", ExampleElection_StepDown},
-		{"Healthy", "fit to lead\n<nil>\n", ExampleHealthy},
-	} {
-		if got := serverstest.Printed(t, e.run); got != e.prints {
-			t.Errorf("Example%s printed %q, want %q", e.name, got, e.prints)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
@@ -55,14 +56,14 @@ func (i LeaderInfo) Explain() string {
 	var b strings.Builder
 	switch {
 	case i.Led:
-		fmt.Fprintf(&b, "led by %s since %s, term %d", i.Leader, clock(i.Since), i.Term)
+		fmt.Fprintf(&b, "led by %s since %s, term %d", i.Leader, explain.Clock(i.Since), i.Term)
 		if i.Meta != "" {
 			fmt.Fprintf(&b, ", meta %q", i.Meta)
 		}
 		if i.Left < 0 {
 			b.WriteString(", without an end: somebody took its TTL away")
 		} else {
-			fmt.Fprintf(&b, ", renewed %s ago, lapses in %s unless renewed", seconds(max(i.TTL-i.Left, 0)), seconds(i.Left))
+			fmt.Fprintf(&b, ", renewed %s ago, lapses in %s unless renewed", explain.Rounded(max(i.TTL-i.Left, 0)), explain.Rounded(i.Left))
 		}
 		if i.Asked != "" {
 			fmt.Fprintf(&b, ", asked to resign by %s", i.Asked)
@@ -118,6 +119,14 @@ func (e *Election) leader(ctx context.Context) (LeaderInfo, error) {
 		i.Leader, i.Since, i.Left, i.TTL, i.Meta = held.Owner, held.Since, held.Left, held.TTL, held.Meta
 	}
 	return i, nil
+}
+
+// next returns when the term lapses unless it is renewed, 0 when there is none.
+func (i LeaderInfo) next() time.Duration {
+	if !i.Led {
+		return 0
+	}
+	return lapse(i.Left)
 }
 
 // candidacy is the answer of candidates.lua.

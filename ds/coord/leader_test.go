@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coord"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/internal/dstest"
@@ -33,7 +35,7 @@ func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
 	ill := errors.New("disk full")
 	var health illness
-	const ttl = 400 * time.Millisecond
+	const ttl = 2 * time.Second
 	first := campaign(t, a, coord.TTL(ttl), coord.Healthy(health.check))
 	next := campaigning(t, b, "B", coord.TTL(ttl))
 	time.Sleep(ttl)
@@ -43,7 +45,7 @@ func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 	began := time.Now()
 	health.set(ill)
 	lost := loss(t, first)
-	if took := time.Since(began); lost.Reason != "unhealthy" || !errors.Is(lost, ill) || took > 2*ttl {
+	if took := time.Since(began); lost.Reason != "unhealthy" || !errors.Is(lost, ill) || took > ttl+slack(time.Second) {
 		t.Errorf("after %v the term ended with %v", took, lost)
 	}
 	// It is not renewed, so others lead even if its holder never resigns.
@@ -51,7 +53,7 @@ func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 	if e.err != nil {
 		t.Fatal(e.err)
 	}
-	if took := e.at.Sub(began); took > 2*ttl+500*time.Millisecond {
+	if took := e.at.Sub(began); took > 2*ttl+slack(500*time.Millisecond) {
 		t.Errorf("the next leader came %v after the illness", took)
 	}
 	resign(t, e.term)
@@ -60,11 +62,11 @@ func TestAnUnhealthyLeaderLosesItsTerm(t *testing.T) {
 func TestAHealthCheckThatHangsOrPanicsEndsTheTerm(t *testing.T) {
 	t.Parallel()
 	c := dstest.Start(t)
-	const ttl = 300 * time.Millisecond
+	const ttl = 1500 * time.Millisecond
 	for name, check := range map[string]func(ctx context.Context) error{
 		"hangs": func(ctx context.Context) error { <-ctx.Done(); return nil },
 		// It minds its context only much later.
-		"is deaf": func(context.Context) error { time.Sleep(4 * ttl); return nil },
+		"is deaf": func(context.Context) error { time.Sleep(2 * ttl); return nil },
 		"panics":  func(context.Context) error { panic("oh") },
 	} {
 		var sick atomic.Bool
@@ -76,7 +78,7 @@ func TestAHealthCheckThatHangsOrPanicsEndsTheTerm(t *testing.T) {
 		}))
 		sick.Store(true)
 		began := time.Now()
-		if lost, took := loss(t, term), time.Since(began); lost.Reason != "unhealthy" || lost.Err == nil || took > 3*ttl {
+		if lost, took := loss(t, term), time.Since(began); lost.Reason != "unhealthy" || lost.Err == nil || took > ttl+slack(time.Second) {
 			t.Errorf("a check that %s: after %v, %v", name, took, lost)
 		}
 		resign(t, term)
@@ -113,28 +115,47 @@ func TestAnUnhealthyCandidateDoesNotLead(t *testing.T) {
 	resign(t, e.term)
 }
 
+// Of candidates that wait the heaviest leads next, as the others leave it a head
+// start. It may sleep through that: so what is checked is that they do, and that
+// it helps.
 func TestTheHeaviestWaitingCandidateLeadsNext(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
 	c := dstest.Connect(t, s)
-	l, m, h := dstest.Connect(t, s), dstest.Connect(t, s), dstest.Connect(t, s)
-	for round := range dstest.Rounds(5, 50) {
+	clients := []command.Doer{dstest.Connect(t, s), dstest.Connect(t, s), dstest.Connect(t, s)}
+	names := []string{"light", "middle", "heavy"}
+	helped := false
+	for round := 0; round < dstest.Rounds(5, 50) || !helped; round++ {
+		if round == 100 {
+			t.Fatal("the heaviest has never been the first")
+		}
 		first := campaign(t, c)
-		dstest.Eventually(t, time.Second, "the leader stands no more", func() bool { return leader(t, c).Waiting == 0 })
-		light := campaigning(t, l, "light", coord.Weight(1))
-		middle := campaigning(t, m, "middle", coord.Weight(2))
-		heavy := campaigning(t, h, "heavy", coord.Weight(3))
+		dstest.Eventually(t, soon, "the leader stands no more", func() bool { return leader(t, c).Waiting == 0 })
+		waiting := make([]<-chan elected, len(names))
+		for i, name := range names {
+			waiting[i] = campaigning(t, clients[i], name, coord.Weight(1+i))
+		}
 		if i := leader(t, c); len(i.Candidates) != 3 || i.Candidates[0].Name != "heavy" || i.Candidates[2].Name != "light" {
 			t.Errorf("the order is %v", i.Candidates)
 		}
+		free := time.Now() // at the earliest
 		resign(t, first)
-		for _, next := range []<-chan elected{heavy, middle, light} {
-			e := <-next
+		for n := range names {
+			var e elected
+			select {
+			case e = <-waiting[0]:
+			case e = <-waiting[1]:
+			case e = <-waiting[2]:
+			}
 			if e.err != nil {
 				t.Fatal(e.err)
 			}
-			if i := leader(t, c); i.Term != e.term.Token() {
-				t.Fatalf("round %d: %s; want %s to lead", round, i.Explain(), e.term.Leader())
+			if n == 0 {
+				heavier := 2 - slices.Index(names, e.term.Leader())
+				helped = helped || heavier == 0
+				if took := e.at.Sub(free); took < time.Duration(heavier)*100*time.Millisecond {
+					t.Errorf("round %d: %s led after %v, with %d heavier ones", round, e.term.Leader(), took, heavier)
+				}
 			}
 			resign(t, e.term)
 		}
@@ -149,7 +170,8 @@ func TestAHeavierCandidateThatHasDiedCostsABoundedWait(t *testing.T) {
 	light := campaigning(t, dstest.Connect(t, s), "B")
 	// What a process leaves that was killed while it stood.
 	until := dstest.Int(t, c, "EVAL", "local t = redis.call('TIME') return t[1] * 1000000 + 3600000000", 0)
-	for _, id := range []string{"q", "r", "s", "t", "u", "v", "w", "x", "y", "z"} {
+	const dead = 250 // of which each would cost 100 ms
+	for id := range dead {
 		dstest.Cmd(t, c, "EVAL", "return redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f 100 1 dead', ARGV[2]))",
 			1, "{redisx:lease:leader:cron}:candidates", id, until)
 	}
@@ -159,7 +181,7 @@ func TestAHeavierCandidateThatHasDiedCostsABoundedWait(t *testing.T) {
 	if e.err != nil {
 		t.Fatal(e.err)
 	}
-	if took := e.at.Sub(began); took < 150*time.Millisecond || took > 700*time.Millisecond {
+	if took := e.at.Sub(began); took < 200*time.Millisecond || took > dead*100*time.Millisecond/2 {
 		t.Errorf("the light candidate led after %v, want 200 ms and a little", took)
 	}
 	resign(t, e.term)
@@ -186,28 +208,35 @@ func TestStepDown(t *testing.T) {
 	}()
 	first := <-led
 	next := campaigning(t, dstest.Connect(t, s), "B")
-	began := time.Now()
-	if err := ops.StepDown(t.Context(), "deploy"); err != nil {
-		t.Fatal(err)
+	var e elected
+	for asked := time.Now(); e.term == nil; asked = time.Now() {
+		if err := ops.StepDown(t.Context(), "deploy"); err != nil {
+			t.Fatal(err)
+		}
+		// A is heavier, but lets B go first. B may sleep through its head start.
+		select {
+		case e = <-next:
+			if e.err != nil {
+				t.Fatal(e.err)
+			}
+		case <-led:
+			if took := time.Since(asked); took < 100*time.Millisecond {
+				t.Errorf("who was asked led again after %v", took)
+			}
+		}
 	}
 	lost := loss(t, first)
 	if lost.Reason != "asked" || !strings.Contains(lost.Error(), "by ops: deploy") || !strings.Contains(lost.Explain(), "StepDown") {
 		t.Errorf("the term ended with %v", lost)
 	}
-	e := <-next
-	if e.err != nil {
-		t.Fatal(e.err)
+	dstest.Eventually(t, soon, "A stands again", func() bool { return stands(t, c, "A") })
+	if i := leader(t, c); i.Asked != "" || len(i.Candidates) != 1 || i.Candidates[0].Weight != 0 {
+		t.Errorf("Leader is %+v", i)
 	}
-	if took := e.at.Sub(began); took > 500*time.Millisecond {
-		t.Errorf("the next leader came %v after the request", took)
-	}
-	// A is heavier, but was asked to go. The request was for A's term: B's goes on.
+	// The request was for A's term: B's goes on.
 	time.Sleep(50 * time.Millisecond)
 	if err := e.term.Context().Err(); err != nil {
 		t.Fatalf("B's term ended: %v", context.Cause(e.term.Context()))
-	}
-	if i := leader(t, c); i.Asked != "" || len(i.Candidates) != 1 || i.Candidates[0].Name != "A" || i.Candidates[0].Weight != 0 {
-		t.Errorf("Leader is %+v", i)
 	}
 	// With nobody else it leads on, in a new term.
 	resign(t, e.term)
@@ -228,7 +257,7 @@ func TestARequestToStepDownWaitsForTheTerm(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
 	c := dstest.Connect(t, s)
-	const ttl = 300 * time.Millisecond
+	const ttl = 2 * time.Second
 	// A leader that does not mind is not renewed.
 	term := campaign(t, c, coord.Name("A"), coord.TTL(ttl))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -244,7 +273,7 @@ func TestARequestToStepDownWaitsForTheTerm(t *testing.T) {
 	if err := ops.StepDown(t.Context(), "deploy"); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > ttl+500*time.Millisecond {
+	if took := time.Since(began); took > ttl+slack(500*time.Millisecond) {
 		t.Errorf("the term ended %v after the request", took)
 	}
 	if lost := loss(t, term); lost.Reason != "asked" {
@@ -296,13 +325,13 @@ func TestATermNeedsItsReplicas(t *testing.T) {
 	if !errors.Is(err, lease.ErrNotReplicated) {
 		t.Errorf("Campaign returned %v", err)
 	}
-	dstest.Eventually(t, 2*time.Second, "nobody leads", func() bool { return !leader(t, c).Led })
+	dstest.Eventually(t, soon, "nobody leads", func() bool { return !leader(t, c).Led })
 }
 
 func TestATakenOverTermEnds(t *testing.T) {
 	t.Parallel()
 	c := dstest.Start(t)
-	term := campaign(t, c, coord.TTL(300*time.Millisecond))
+	term := campaign(t, c, coord.TTL(3*time.Second))
 	taken, err := lease.TakeOver(t.Context(), c, "leader:cron")
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func Join(ctx context.Context, d command.Doer, groupName string, opts ...Option)
 
 func join(ctx context.Context, d command.Doer, g group, o options) (*Membership, error) {
 	if ctx.Err() != nil {
-		return nil, wrap("group", g.name, context.Cause(ctx))
+		return nil, wrap("group", g.name, wait.Ended(ctx))
 	}
 	s, err := owned.By(d, attachment{})
 	if err != nil {
@@ -74,7 +74,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 		})
 	}
 	if a.taken > 0 && ctx.Err() != nil {
-		return nil, &NameTakenError{Group: g.name, Name: o.name, TTL: a.taken, Err: context.Cause(ctx)}
+		return nil, &NameTakenError{Group: g.name, Name: o.name, TTL: a.taken, Err: wait.Ended(ctx)}
 	}
 	return nil, wrap("group", g.name, ended(ctx, err))
 }
@@ -104,7 +104,7 @@ func (a *admission) try(ctx context.Context) (done bool, again time.Duration, er
 	case r.answer == "shards":
 		return false, 0, &MismatchError{Kind: "shards", Name: a.m.g.name, Ours: a.m.g.shards, Theirs: int(r.number)}
 	}
-	a.joined = true
+	a.joined, a.taken = true, 0
 	return true, 0, nil
 }
 
@@ -180,9 +180,10 @@ func (m *Membership) Name() string { return m.o.name }
 func (m *Membership) Context() context.Context { return m.hold.Context() }
 
 // Leave ends the membership's context and takes us out of the group; the others
-// are told at once. It may be called more than once and returns the same then. It returns nil, or why the server could not be
-// told: then we lapse after the TTL. ctx may come from the membership's own
-// context: then the context counts that Join was called with.
+// are told at once. It returns nil, or why the server could not be told: then we
+// lapse after the TTL. It may be called more than once, and returns the same
+// then. ctx may come from the membership's own context: then the context counts
+// that Join was called with.
 func (m *Membership) Leave(ctx context.Context) error {
 	if ctx.Value(membershipKey{}) == m {
 		ctx = m.parent
@@ -197,7 +198,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 		select {
 		case m.turn <- struct{}{}:
 		case <-ctx.Done():
-			return wrap("group", m.g.name, context.Cause(ctx))
+			return wrap("group", m.g.name, wait.Ended(ctx))
 		}
 	}
 	defer func() { <-m.turn }()
@@ -207,7 +208,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 	m.left = true
 	if ctx.Err() != nil {
 		m.owned.After(ctx, func(ctx context.Context) { _ = m.say(ctx) })
-		m.result = wrap("group", m.g.name, context.Cause(ctx))
+		m.result = wrap("group", m.g.name, wait.Ended(ctx))
 	} else if err := m.say(ctx); err != nil {
 		m.result = wrap("group", m.g.name, ended(ctx, err))
 	}

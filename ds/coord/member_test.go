@@ -101,11 +101,11 @@ func TestWhoComesAndWhoGoesIsSeenByPush(t *testing.T) {
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
 		c := dstest.Start(t, f)
 		w := watchMembers(t, c, "workers")
-		w.expect(t, 2*time.Second)
+		w.expect(t, soon)
 		a := join(t, c, "workers", coord.Name("a"), coord.Meta("10.0.0.1:80"), coord.Weight(3))
-		w.expect(t, time.Second, "a")
+		w.expect(t, soon, "a")
 		b := join(t, c, "workers", coord.Name("b"))
-		w.expect(t, time.Second, "a", "b")
+		w.expect(t, soon, "a", "b")
 		i, err := coord.Members(t.Context(), c, "workers")
 		if err != nil || len(i.Members) != 2 {
 			t.Fatalf("%+v, %v", i, err)
@@ -123,11 +123,11 @@ func TestWhoComesAndWhoGoesIsSeenByPush(t *testing.T) {
 		if cause := context.Cause(a.Context()); !errors.Is(cause, coord.ErrLost) {
 			t.Errorf("the context of a member that left ended with %v", cause)
 		}
-		w.expect(t, time.Second, "b")
+		w.expect(t, soon, "b")
 		if err := b.Leave(t.Context()); err != nil {
 			t.Errorf("Leave: %v", err)
 		}
-		w.expect(t, time.Second)
+		w.expect(t, soon)
 	})
 }
 
@@ -146,7 +146,7 @@ func init() {
 	}
 }
 
-const memberTestTTL = 600 * time.Millisecond
+const memberTestTTL = 2 * time.Second
 
 // Nobody sweeps here: no other member's heartbeat runs a script.
 func TestADeadMemberIsGoneAfterItsTTL(t *testing.T) {
@@ -157,14 +157,15 @@ func TestADeadMemberIsGoneAfterItsTTL(t *testing.T) {
 		w := watchMembers(t, c, "mortals")
 		p := dstest.Process(t, "member", server.URL())
 		w.expect(t, 10*time.Second, "mortal")
-		time.Sleep(memberTestTTL * 3 / 2)
-		w.expect(t, 0, "mortal") // it was renewed
+		renewed(t, 1, membersOf(t, c, "mortals")) // it is not the first TTL that ends
 		if err := p.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		killed := time.Now()
-		// Well before the keys themselves lapse, after two TTLs.
-		w.expect(t, memberTestTTL*3/2)
+		// Nobody writes any more, and the keys stay: the clock alone tells.
+		dstest.Cmd(t, c, "PERSIST", "{redisx:members:mortals}:beats")
+		dstest.Cmd(t, c, "PERSIST", "{redisx:members:mortals}:about")
+		w.expect(t, memberTestTTL+slack(time.Second))
 		t.Logf("seen to be gone %v after the kill, TTL %v", time.Since(killed), memberTestTTL)
 	})
 }
@@ -194,7 +195,7 @@ func TestANameBelongsToOneMember(t *testing.T) {
 		if err := first.Leave(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if err := <-joined; err != nil || time.Since(start) > 2*time.Second {
+		if err := <-joined; err != nil || time.Since(start) > soon {
 			t.Errorf("Join after the other left: %v after %v", err, time.Since(start))
 		}
 	})
@@ -215,8 +216,8 @@ func TestAMemberThatWasReplacedCannotSpeakForTheNext(t *testing.T) {
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
 		server := serverstest.Start(t, servers.Options{Flavor: f})
 		c, other := dstest.Connect(t, server), dstest.Connect(t, server)
-		old := join(t, c, "replaced", coord.Name("n"), coord.TTL(time.Second))
-		renewedOnce(t, c, "replaced", time.Second) // the next is a third of the TTL away
+		old := join(t, c, "replaced", coord.Name("n"), coord.TTL(2*time.Second))
+		renewedOnce(t, c, "replaced", 2*time.Second) // the next is a third of the TTL away
 		// The server forgets it, as after a pause beyond its TTL.
 		dstest.Cmd(t, c, "DEL", "{redisx:members:replaced}:beats", "{redisx:members:replaced}:about")
 		next := join(t, other, "replaced", coord.Name("n"))
@@ -226,7 +227,8 @@ func TestAMemberThatWasReplacedCannotSpeakForTheNext(t *testing.T) {
 			t.Fatal("the old one is renewed in the name of the next")
 		}
 		var e *coord.LostError
-		if cause := context.Cause(old.Context()); !errors.As(cause, &e) || e.Reason != "not owner" || e.Kind != "membership" {
+		// Gone, where it was renewed between the two.
+		if cause := context.Cause(old.Context()); !errors.As(cause, &e) || e.Reason != "not owner" && e.Reason != "gone" || e.Kind != "membership" {
 			t.Errorf("the old one's context ended with %v", cause)
 		}
 		_ = old.Leave(t.Context())
@@ -245,19 +247,23 @@ func TestAMembershipEndsBeforeTheOthersSeeItGone(t *testing.T) {
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
 		server := serverstest.Start(t, servers.Options{Flavor: f})
 		c := dstest.Connect(t, server)
-		m := join(t, c, "frozen", coord.TTL(400*time.Millisecond))
+		const ttl = 400 * time.Millisecond
+		m := join(t, c, "frozen", coord.TTL(ttl))
+		paused := time.Now()
 		if err := server.Pause(); err != nil {
 			t.Fatal(err)
 		}
-		start := time.Now()
-		<-m.Context().Done()
-		took := time.Since(start)
+		// The server has heard nothing since, so the others see it gone by then.
+		time.Sleep(time.Until(paused.Add(ttl)))
+		if m.Context().Err() == nil {
+			t.Error("the membership's context lasts beyond the TTL")
+		}
 		if err := server.Resume(); err != nil {
 			t.Fatal(err)
 		}
 		var e *coord.LostError
-		if cause := context.Cause(m.Context()); !errors.As(cause, &e) || e.Reason != "expired" || took > 400*time.Millisecond+200*time.Millisecond {
-			t.Errorf("ended after %v with %v", took, cause)
+		if cause := context.Cause(m.Context()); !errors.As(cause, &e) || e.Reason != "expired" {
+			t.Errorf("ended with %v", cause)
 		}
 	})
 }
@@ -282,7 +288,7 @@ func TestALostAnswerJoinsOnce(t *testing.T) {
 		if _, err := coord.Join(t.Context(), gone, "lost", coord.Name("unseen")); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("Join: %v", err)
 		}
-		dstest.Eventually(t, 2*time.Second, "the unseen member is taken out", func() bool {
+		dstest.Eventually(t, soon, "the unseen member is taken out", func() bool {
 			i, err := coord.Members(t.Context(), c, "lost")
 			return err == nil && slices.Equal(namesOf(i), []string{"n"})
 		})

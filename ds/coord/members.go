@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/keys"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
@@ -75,10 +76,10 @@ func (i MembersInfo) Explain() string {
 	case 0:
 		return "nobody is in it"
 	case 1:
-		return fmt.Sprintf("1 member: %s since %s", i.Members[0].Name, clock(i.Members[0].Since))
+		return fmt.Sprintf("1 member: %s since %s", i.Members[0].Name, explain.Clock(i.Members[0].Since))
 	}
-	return fmt.Sprintf("%d members: ", len(i.Members)) + list(len(i.Members), func(n int) string {
-		return fmt.Sprintf("%s since %s", i.Members[n].Name, clock(i.Members[n].Since))
+	return fmt.Sprintf("%d members: ", len(i.Members)) + explain.List(len(i.Members), func(n int) string {
+		return fmt.Sprintf("%s since %s", i.Members[n].Name, explain.Clock(i.Members[n].Since))
 	})
 }
 
@@ -101,7 +102,7 @@ func asJoinReply(v resp3.View) (joinReply, error) {
 func (g group) list(ctx context.Context, d command.Doer) (MembersInfo, error) {
 	return command.RunScript(ctx, d, membersLua.list, func(v resp3.View) (MembersInfo, error) {
 		f := script.Read(v)
-		i := MembersInfo{Name: g.name, Members: []Member{}, shards: min(int(f.Int()), maxShards)}
+		i := MembersInfo{Name: g.name, Members: []Member{}, shards: min(max(int(f.Int()), 0), maxShards)}
 		for f.More() {
 			i.Members = append(i.Members, Member{Name: f.Text(), ID: f.Text(), Weight: int(f.Int()), Meta: f.Text(), Since: f.Micros(), Left: f.Millis()})
 		}
@@ -147,7 +148,7 @@ func (g group) watch(ctx context.Context, d command.Doer) iter.Seq2[MembersInfo,
 			err := wait.Until(ctx, d, g.keys[0], func(ctx context.Context) (bool, time.Duration, error) {
 				i, err := g.list(ctx, d)
 				switch {
-				case err != nil && (final(err) || ctx.Err() != nil || isClosed(d)):
+				case err != nil && (wait.Final(err) || ctx.Err() != nil || isClosed(d)):
 					return false, 0, err
 				case err != nil:
 					return false, askAgain, nil
@@ -171,17 +172,10 @@ func (g group) watch(ctx context.Context, d command.Doer) iter.Seq2[MembersInfo,
 // next returns when the next member lapses unless it is renewed, 0 when there
 // is none.
 func (i MembersInfo) next() time.Duration {
-	var next time.Duration
-	for _, m := range i.Members {
-		if next == 0 || m.Left < next {
-			next = m.Left
-		}
-	}
-	if next == 0 {
+	if len(i.Members) == 0 {
 		return 0
 	}
-	// A member lapses in the millisecond after its last.
-	return max(next, 0) + 2*time.Millisecond
+	return lapse(max(slices.MinFunc(i.Members, func(a, b Member) int { return cmp.Compare(a.Left, b.Left) }).Left, 0))
 }
 
 // same reports whether two lists have the same members.

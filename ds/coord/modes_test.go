@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -34,30 +35,75 @@ func everyWay(t *testing.T, test func(t *testing.T, s *servers.Server, connect f
 	})
 }
 
+// partiesAt returns what tells for how long the server yet believes in those who
+// wait at a barrier.
+func partiesAt(t *testing.T, c command.Doer, name string) func() map[string]time.Duration {
+	return func() map[string]time.Duration {
+		i, err := coord.InspectBarrier(t.Context(), c, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := map[string]time.Duration{}
+		for _, p := range i.Arrived {
+			left[p.Name] = p.Left
+		}
+		return left
+	}
+}
+
+// membersOf is partiesAt for a group.
+func membersOf(t *testing.T, c command.Doer, name string) func() map[string]time.Duration {
+	return func() map[string]time.Duration {
+		i, err := coord.Members(t.Context(), c, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := map[string]time.Duration{}
+		for _, m := range i.Members {
+			left[m.Name] = m.Left
+		}
+		return left
+	}
+}
+
+// renewed waits until n of those that left tells of have been renewed.
+func renewed(t *testing.T, n int, left func() map[string]time.Duration) {
+	t.Helper()
+	last, again := map[string]time.Duration{}, map[string]bool{}
+	dstest.Eventually(t, 2*soon, fmt.Sprintf("%d are renewed", n), func() bool {
+		for name, d := range left() {
+			if was, ok := last[name]; ok && d > was {
+				again[name] = true
+			}
+			last[name] = d
+		}
+		return len(again) == n
+	})
+}
+
 func TestABarrierHoldsHoweverItsPartiesAreTold(t *testing.T) {
 	everyWay(t, func(t *testing.T, s *servers.Server, connect func() command.Doer) {
-		const generations, ttl = 2, 600 * time.Millisecond
-		name := "every:" + t.Name()
-		var wg sync.WaitGroup
+		const ttl = 6 * time.Second
+		name, admin := "every:"+t.Name(), dstest.Connect(t, s)
 		var parties [3]*coord.Barrier
 		for p := range parties {
-			b := coord.NewBarrier(connect(), name, len(parties), coord.Name(fmt.Sprint(p)), coord.TTL(ttl))
-			parties[p] = b
-			wg.Go(func() {
-				for k := int64(1); k <= generations; k++ {
-					if p == 0 && k == generations {
-						time.Sleep(ttl * 5 / 4) // the others are renewed meanwhile
-					}
+			parties[p] = coord.NewBarrier(connect(), name, len(parties), coord.Name(fmt.Sprint(p)), coord.TTL(ttl))
+		}
+		for k := int64(1); k <= 2; k++ {
+			var wg sync.WaitGroup
+			for p, b := range slices.Backward(parties[:]) {
+				if p == 0 && k == 2 { // after the others have waited for long
+					renewed(t, 2, partiesAt(t, admin, name))
+				}
+				wg.Go(func() {
 					if g, err := b.Await(t.Context()); g != k || err != nil {
 						t.Errorf("party %d: %d, %v, want %d", p, g, err, k)
-						return
 					}
-				}
-			})
+				})
+			}
+			wg.Wait()
 		}
-		wg.Wait()
 		// One that leaves breaks it for the other.
-		admin := dstest.Connect(t, s)
 		ctx, leave := context.WithCancel(t.Context())
 		waited := make(chan error, 1)
 		go func() {
@@ -97,30 +143,30 @@ func TestALatchOpensHoweverItsWaitersAreTold(t *testing.T) {
 			if err != nil {
 				t.Errorf("Wait: %v", err)
 			}
-		case <-time.After(2 * time.Second):
+		case <-time.After(soon):
 			t.Fatal("the waiter was not told")
 		}
 	})
 }
 
 func TestMembersAreSeenHoweverTheWatcherIsTold(t *testing.T) {
-	everyWay(t, func(t *testing.T, _ *servers.Server, connect func() command.Doer) {
-		name := "every:" + t.Name()
-		const ttl = 600 * time.Millisecond
+	everyWay(t, func(t *testing.T, s *servers.Server, connect func() command.Doer) {
+		name, admin := "every:"+t.Name(), dstest.Connect(t, s)
+		const ttl = 6 * time.Second
 		w := watchMembers(t, connect(), name)
-		w.expect(t, 2*time.Second)
+		w.expect(t, soon)
 		a := join(t, connect(), name, coord.Name("a"), coord.TTL(ttl))
-		w.expect(t, 2*time.Second, "a")
+		w.expect(t, soon, "a")
 		join(t, connect(), name, coord.Name("b"), coord.TTL(ttl))
-		w.expect(t, 2*time.Second, "a", "b")
-		time.Sleep(ttl * 5 / 4) // renewed meanwhile
+		w.expect(t, soon, "a", "b")
+		renewed(t, 2, membersOf(t, admin, name))
 		if err := context.Cause(a.Context()); err != nil {
 			t.Errorf("a was lost: %v", err)
 		}
 		if err := a.Leave(t.Context()); err != nil {
 			t.Errorf("Leave: %v", err)
 		}
-		w.expect(t, 2*time.Second, "b")
+		w.expect(t, soon, "b")
 	})
 }
 

@@ -25,9 +25,9 @@ const (
 // lost its data, or a replica promoted too early, may know of an older term
 // only, or none: that is told as nobody leading, until a newer term begins.
 //
-// The sequence ends when the consumer leaves it, or with an error that wraps the
-// cause of ctx when ctx ends. Any process may observe, candidate or not. Nothing
-// runs between two elements.
+// The sequence ends when the consumer leaves it, or with an error when the client
+// is closed or ctx ends, which then wraps the cause of ctx. Any process may
+// observe, candidate or not. Nothing runs between two elements.
 func (e *Election) Observe(ctx context.Context) iter.Seq2[LeaderInfo, error] {
 	return func(yield func(LeaderInfo, error) bool) {
 		if e.err != nil {
@@ -45,7 +45,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[LeaderInfo, error] {
 					return
 				}
 				continue
-			case ctx.Err() != nil:
+			case ctx.Err() != nil || isClosed(e.d):
 				yield(LeaderInfo{}, wrap("election", e.name, ended(ctx, err)))
 				return
 			case pause == 0:
@@ -55,7 +55,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[LeaderInfo, error] {
 				}
 			}
 			pause = min(max(2*pause, minLook), maxLook)
-			o.rest(ctx, pause)
+			sleep(ctx, pause/2+rand.N(pause))
 		}
 	}
 }
@@ -79,17 +79,8 @@ func (o *observer) look(ctx context.Context) (done bool, next time.Duration, err
 		info = LeaderInfo{Name: info.Name, Term: o.told.Term}
 	}
 	if o.sure && info.Term == o.told.Term && info.Led == o.told.Led {
-		return false, again(info.Left), nil
+		return false, info.next(), nil
 	}
 	o.sure, o.told = true, info
 	return true, 0, nil
-}
-
-func (o *observer) rest(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d/2 + rand.N(d))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

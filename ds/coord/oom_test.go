@@ -19,7 +19,7 @@ func TestAServerOutOfMemoryKeepsWhatItHas(t *testing.T) {
 	t.Parallel()
 	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
 		c := dstest.Start(t, f)
-		const ttl = time.Second
+		const ttl = 2 * time.Second
 		m := join(t, c, "oom", coord.Name("here"), coord.TTL(ttl))
 		term := campaign(t, c, coord.TTL(ttl))
 		leaving, leave := context.WithCancel(t.Context())
@@ -61,7 +61,7 @@ func TestAServerOutOfMemoryKeepsWhatItHas(t *testing.T) {
 		if err := <-stood; !errors.Is(err, context.Canceled) && !command.IsCode(err, "OOM") {
 			t.Errorf("who stood: %v", err)
 		}
-		dstest.Eventually(t, 2*time.Second, "the candidate is taken out", func() bool { return !stands(t, c, "next") })
+		dstest.Eventually(t, soon, "the candidate is taken out", func() bool { return !stands(t, c, "next") })
 		resign(t, term)
 		if i := leader(t, c); i.Led {
 			t.Errorf("after the resignation: %s", i.Explain())

@@ -34,6 +34,7 @@ type options struct {
 	mustExist     bool
 	healthy       func(ctx context.Context) error
 	again         bool
+	replicated    bool // Replicas was called
 	replicas      int
 	within        time.Duration
 }
@@ -86,6 +87,9 @@ func build(kind, name string, opts []Option) (options, error) {
 		return o, fmt.Errorf("coord: %s %s: a name of %d bytes is longer than %d", kind, name, len(o.name), maxName)
 	case len(o.meta) > maxMeta:
 		return o, fmt.Errorf("coord: %s %s: a meta of %d bytes is longer than %d", kind, name, len(o.meta), maxMeta)
+	case o.replicated && (o.replicas < 1 || o.within < time.Millisecond || o.within > o.ttl/4 || o.within%time.Millisecond != 0):
+		return o, fmt.Errorf("coord: %s %s: %d replicas within %v, with a TTL of %v: it takes at least 1, and whole milliseconds up to a quarter of the TTL",
+			kind, name, o.replicas, o.within, o.ttl)
 	case o.weight < 1 || o.weight > maxWeight:
 		return o, fmt.Errorf("coord: %s %s: a weight of %d is not within 1 and %d", kind, name, o.weight, maxWeight)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Assign says which member is to have which of n shards: element i is the name
+// assign says which member is to have which of n shards: element i is the name
 // of the one for shard i, "" where there are no members. Only names and weights
 // count, so everybody who sees the same members computes the same.
 //
@@ -15,7 +15,7 @@ import (
 // (rendezvous hashing, Thaler and Ravishankar 1998, with bounded loads), so that
 // few shards move when a member comes or goes: its own, and up to about two
 // thirds as many again to keep the balance; see TestFewShardsMove.
-func Assign(n int, members []Member) []string {
+func assign(n int, members []Member) []string {
 	owners := make([]string, n)
 	if len(members) == 0 {
 		return owners
@@ -66,15 +66,19 @@ func Assign(n int, members []Member) []string {
 func quotas(n int, members []Member) (quota []int, extra int) {
 	sum := 0
 	for _, m := range members {
-		sum += max(m.Weight, 1)
+		sum += heft(m)
 	}
 	quota, extra = make([]int, len(members)), n
 	for i, m := range members {
-		quota[i] = n * max(m.Weight, 1) / sum
+		quota[i] = n * heft(m) / sum
 		extra -= quota[i]
 	}
 	return quota, extra
 }
+
+// heft is a member's weight within the bounds of Weight: what a server tells may
+// be anything.
+func heft(m Member) int { return min(max(m.Weight, 1), maxWeight) }
 
 // mix is the finalizer of SplitMix64 (Steele, Lea and Flood 2014): it spreads
 // what differs in one bit over all.

@@ -1,22 +1,21 @@
-package coord_test
+package coord
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/redisx/redisx/ds/coord"
 )
 
 // membersOf draws members of different names.
-func membersOf(t *rapid.T, weights int) []coord.Member {
+func membersOf(t *rapid.T, weights int) []Member {
 	names := rapid.SliceOfNDistinct(rapid.String(), 1, 20, rapid.ID[string]).Draw(t, "names")
-	members := make([]coord.Member, len(names))
+	members := make([]Member, len(names))
 	for i, n := range names {
-		members[i] = coord.Member{Name: n, Weight: rapid.IntRange(1, weights).Draw(t, "weight")}
+		members[i] = Member{Name: n, Weight: rapid.IntRange(1, weights).Draw(t, "weight")}
 	}
 	return members
 }
@@ -34,7 +33,7 @@ func TestEveryMemberGetsItsShare(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := membersOf(t, 100)
 		n := rapid.IntRange(0, 300).Draw(t, "shards")
-		owners := coord.Assign(n, members)
+		owners := assign(n, members)
 		if len(owners) != n {
 			t.Fatalf("%d owners of %d shards", len(owners), n)
 		}
@@ -61,8 +60,8 @@ func TestTheOrderOfMembersDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		members := membersOf(t, 5)
 		n := rapid.IntRange(1, 100).Draw(t, "shards")
-		want := coord.Assign(n, members)
-		if got := coord.Assign(n, rapid.Permutation(members).Draw(t, "order")); !slices.Equal(got, want) {
+		want := assign(n, members)
+		if got := assign(n, rapid.Permutation(members).Draw(t, "order")); !slices.Equal(got, want) {
 			t.Fatalf("%v in one order, %v in another", want, got)
 		}
 	})
@@ -77,11 +76,11 @@ func TestFewShardsMove(t *testing.T) {
 		moved, own := 0, 0
 		const times = 50
 		for range times {
-			members := make([]coord.Member, c.members)
+			members := make([]Member, c.members)
 			for i := range members {
-				members[i] = coord.Member{Name: fmt.Sprint("worker-", random.Uint32()), Weight: 1}
+				members[i] = Member{Name: fmt.Sprint("worker-", random.Uint32()), Weight: 1}
 			}
-			before, after := coord.Assign(c.shards, members), coord.Assign(c.shards, members[1:])
+			before, after := assign(c.shards, members), assign(c.shards, members[1:])
 			for s := range before {
 				if before[s] != after[s] {
 					moved++
@@ -105,7 +104,21 @@ func TestFewShardsMove(t *testing.T) {
 
 func TestWithoutMembersShardsHaveNobody(t *testing.T) {
 	t.Parallel()
-	if got := coord.Assign(3, nil); !slices.Equal(got, []string{"", "", ""}) {
+	if got := assign(3, nil); !slices.Equal(got, []string{"", "", ""}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// What the server tells of members may be anything.
+func TestNoWeightOverflows(t *testing.T) {
+	t.Parallel()
+	var strange []Member
+	for _, name := range []string{"a", "b", "c", "d"} {
+		strange = append(strange, Member{Name: name, Weight: math.MaxInt/2 + 1}) // four of them are 0
+	}
+	for name, n := range loads(assign(8, strange)) {
+		if n != 2 {
+			t.Errorf("%s has %d of 8 shards, want 2", name, n)
+		}
 	}
 }

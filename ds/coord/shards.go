@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
@@ -44,7 +45,7 @@ func (s *Shard) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 // RunShards shares n shards, 1 to 1024, among all that run it under that name,
 // and calls fn for each shard that is ours, on a goroutine of its own. Each
 // shard is with one member at a time: a lease with a fencing token says so,
-// while Assign and the members only say who asks for it.
+// while the members only say who asks for it.
 //
 // fn works until its context ends, and then returns soon. The context ends, with
 // a cause, when another member is to have the shard or the membership is lost
@@ -71,24 +72,23 @@ func RunShards(ctx context.Context, d command.Doer, name string, n int, fn func(
 	if n < 1 || n > maxShards {
 		return fmt.Errorf("coord: shards %s: %d shards are not within 1 and %d", name, n, maxShards)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	own, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r := &shardRunner{d: d, name: name, n: n, o: o, fn: fn, fail: cancel, mine: map[int]context.CancelCauseFunc{}}
-	for {
-		err := r.term(ctx)
+	for own.Err() == nil {
+		err := r.term(own)
 		var other *MismatchError
 		switch {
-		case ctx.Err() != nil:
-			return wrap("shards", name, context.Cause(ctx))
+		case own.Err() != nil: // the loop looks at it
 		case !passes(err) || errors.As(err, &other):
 			return err
 		case isClosed(d):
 			return wrap("shards", name, owned.ErrClosed)
-		}
-		if !sleep(ctx, rand.N(2*askAgain)) {
-			return wrap("shards", name, context.Cause(ctx))
+		default:
+			sleep(own, rand.N(2*askAgain))
 		}
 	}
+	return wrap("shards", name, ended(ctx, context.Cause(own)))
 }
 
 // shardRunner is one RunShards.
@@ -105,13 +105,21 @@ type shardRunner struct {
 }
 
 // term is one membership: it runs what is ours until the membership is lost.
-func (r *shardRunner) term(ctx context.Context) error {
+func (r *shardRunner) term(ctx context.Context) (err error) {
 	m, err := join(ctx, r.d, groupOf("shards", r.o.namespace, r.name, r.n), r.o)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		r.follow(m.Context(), make([]string, r.n))
+		// The end of the membership is on its way to the shards, and slower than
+		// this may be.
+		why := err
+		if cause := context.Cause(m.Context()); cause != nil {
+			why = cause
+		}
+		for index := range r.mine {
+			r.end(index, why)
+		}
 		// First, so that the others wait for our leases while fn comes to its
 		// end. Without an answer we lapse.
 		goodbye, cancel := context.WithTimeout(context.WithoutCancel(ctx), owned.AfterTimeout)
@@ -123,7 +131,7 @@ func (r *shardRunner) term(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.follow(m.Context(), Assign(r.n, i.Members))
+		r.follow(m.Context(), assign(r.n, i.Members))
 	}
 	return nil
 }
@@ -131,17 +139,22 @@ func (r *shardRunner) term(ctx context.Context) error {
 // follow starts and ends what an assignment says.
 func (r *shardRunner) follow(ctx context.Context, owners []string) {
 	for index, owner := range owners {
-		end, running := r.mine[index]
+		_, running := r.mine[index]
 		switch {
 		case owner == r.o.name && !running:
 			own, cancel := context.WithCancelCause(ctx)
 			r.mine[index] = cancel
 			r.wg.Go(func() { r.keep(own, index) })
 		case owner != r.o.name && running:
-			end(&LostError{Kind: "shard", Name: shardName(r.name, index), Reason: reasonMoved})
-			delete(r.mine, index)
+			r.end(index, &LostError{Kind: "shard", Name: shardName(r.name, index), Reason: reasonMoved})
 		}
 	}
+}
+
+// end ends what runs of a shard of ours.
+func (r *shardRunner) end(index int, why error) {
+	r.mine[index](why)
+	delete(r.mine, index)
 }
 
 func shardName(name string, index int) string { return name + "/" + strconv.Itoa(index) }
@@ -214,18 +227,6 @@ func (r *shardRunner) run(ctx context.Context, l *lease.Lease, index int) (again
 	return false, nil
 }
 
-// sleep reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // shardContext is the context of fn. It looks at the lease on every use, as the
 // lease's own context does: what is derived from that one alone would end only
 // when the runtime gets to it after a pause of the process.
@@ -283,10 +284,10 @@ func InspectShards(ctx context.Context, d command.Doer, name string, opts ...Opt
 		return ShardsInfo{}, wrap("shards", name, ended(ctx, err))
 	}
 	i := ShardsInfo{Name: name, Members: m.Members, Shards: make([]ShardInfo, 0, m.shards)}
-	for index, member := range Assign(m.shards, m.Members) {
+	for index, member := range assign(m.shards, m.Members) {
 		held, err := lease.Inspect(ctx, d, "shard:"+shardName(name, index), lease.Namespace(o.namespace))
 		if err != nil {
-			return ShardsInfo{}, wrap("shards", name, err)
+			return ShardsInfo{}, wrap("shards", name, ended(ctx, err))
 		}
 		i.Shards = append(i.Shards, ShardInfo{Index: index, Member: member, Owner: held.Owner, Token: held.Token, Since: held.Since})
 	}
@@ -307,7 +308,7 @@ func (i ShardsInfo) Explain() string {
 			moving++
 		}
 	}
-	text := fmt.Sprintf("%d shards: ", len(i.Shards)) + list(len(i.Members), func(n int) string {
+	text := fmt.Sprintf("%d shards: ", len(i.Shards)) + explain.List(len(i.Members), func(n int) string {
 		return fmt.Sprintf("%s has %d", i.Members[n].Name, had[i.Members[n].Name])
 	})
 	if moving > 0 {

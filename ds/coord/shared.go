@@ -1,12 +1,19 @@
 package coord
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
+	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/owned"
-	"github.com/redisx/redisx/resp3"
+	"github.com/redisx/redisx/ds/internal/wait"
+	"github.com/redisx/redisx/ds/lease"
 )
+
+// askAgain is the pause before a question whose answer was lost.
+const askAgain = 100 * time.Millisecond
 
 // attachment is where a client keeps its parties, members and terms.
 type attachment struct{}
@@ -17,18 +24,30 @@ func isClosed(d command.Doer) bool {
 	return err != nil || s.Closed()
 }
 
-// passing are the words with which a server says that it cannot answer now.
-var passing = []string{"LOADING", "BUSY", "OOM", "MISCONF", "NOREPLICAS", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN"}
+// passes reports whether an error may pass by itself.
+func passes(err error) bool {
+	var unsafe *UnsafeServerError
+	return !errors.As(err, &unsafe) && !wait.Final(err) && !errors.Is(err, owned.ErrClosed) && !errors.Is(err, lease.ErrReentrant)
+}
 
-// final reports whether err is the server's word: asking again brings nothing
-// else.
-func final(err error) bool {
-	for _, code := range passing {
-		if command.IsCode(err, code) {
-			return false
-		}
+// lapse returns when to look once more at what lapses after left: in the
+// millisecond after its last, and a few more, so that not all come at once. It
+// is 0 where left is negative: then it has no end.
+func lapse(left time.Duration) time.Duration {
+	if left < 0 {
+		return 0
 	}
-	var said resp3.ServerError
-	var shape *resp3.TypeError
-	return errors.As(err, &said) || errors.As(err, &shape)
+	return left + time.Millisecond + rand.N(5*time.Millisecond)
+}
+
+// sleep reports false if ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

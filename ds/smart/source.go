@@ -95,7 +95,7 @@ func (s *source) run() {
 		switch {
 		case s.ctx.Err() != nil:
 			return
-		case err != nil && !final(err):
+		case err != nil && !wait.Final(err):
 			s.hub.count.failures.Add(1)
 			s.fault.Store(&err)
 			_ = r.Rest(s.ctx) // the loop looks at the context

@@ -88,7 +88,7 @@ func decodeStream(v resp3.View) (state, error) {
 	}
 	last, ok := parseID(info.LastGeneratedID)
 	if !ok {
-		return state{}, errors.New("XINFO STREAM has no last-generated-id")
+		return state{}, &resp3.TypeError{Want: "a stream with a last-generated-id", Got: v.Kind()}
 	}
 	s := state{exists: true, last: last, length: clamp(info.Length), added: clamp(info.EntriesAdded)}
 	if s.first, ok = parseID(info.RecordedFirstEntryID); !ok && info.First.OK {
@@ -98,31 +98,6 @@ func decodeStream(v resp3.View) (state, error) {
 }
 
 func clamp(n int64) int64 { return min(max(n, 0), maxCount) }
-
-// final reports whether err says that reading again will not help: an answer of
-// the server that is about the key or the user, or an answer that is none.
-func final(err error) bool {
-	var e *command.Error
-	if errors.As(err, &e) {
-		switch e.Phase {
-		case "build", "decode":
-			return true
-		case "reply":
-		default:
-			return false // the connection's matter, although a server may have spoken
-		}
-	}
-	var said resp3.ServerError
-	if !errors.As(err, &said) {
-		var protocol *resp3.TypeError
-		return errors.As(err, &protocol)
-	}
-	switch said.Code() {
-	case "LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "MOVED", "ASK", "READONLY":
-		return false
-	}
-	return true
-}
 
 // Seen is what the last read of a key showed.
 type Seen struct {

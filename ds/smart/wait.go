@@ -72,7 +72,7 @@ func begin(ctx context.Context, d command.Doer, leaves []*leaf, opts []Option) (
 	}
 	w := &call{opts: o, start: time.Now()}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("smart: %s: %w", nameOf(leaves), cause(ctx))
+		return nil, fmt.Errorf("smart: %s: %w", nameOf(leaves), wait.Ended(ctx))
 	}
 	h, done, err := hubOf(d)
 	if err != nil {
@@ -114,7 +114,7 @@ func (w *call) pause(ctx context.Context) error {
 	case <-w.wake:
 		return nil
 	case <-ctx.Done():
-		return cause(ctx)
+		return wait.Ended(ctx)
 	case <-budget:
 		return errBudget
 	case <-w.hub.ctx.Done():
@@ -147,7 +147,7 @@ func (w *call) ended(ctx context.Context, why error) error {
 	if why == errClosed {
 		return why
 	}
-	return fmt.Errorf("smart: %s: not met after %v: %w", nameOf(leaves), time.Since(w.start).Round(time.Millisecond), cause(ctx))
+	return fmt.Errorf("smart: %s: not met after %v: %w", nameOf(leaves), time.Since(w.start).Round(time.Millisecond), wait.Ended(ctx))
 }
 
 func (w *call) budgetError() error {
@@ -171,15 +171,6 @@ func (w *call) budgetError() error {
 // or than on none.
 func slower(rung wait.Rung, than string) bool {
 	return than == "" || rung == wait.Poll || rung == wait.Events && than == string(wait.Push)
-}
-
-// cause returns why ctx ended: its error, and its cause if that is another.
-func cause(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if err == nil || errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // nameOf names what is waited for.

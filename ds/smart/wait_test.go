@@ -11,13 +11,13 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/smart"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
-	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
 func TestEveryConditionIsMetByItsChange(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c, other := connect(t, via.url(s.Addr)), connect(t, s.URL())
+		c, other := dstest.ConnectTo(t, via.url(s.Addr)), dstest.Connect(t, s)
 		for _, tt := range []struct {
 			name   string
 			before []string // commands, in words
@@ -54,10 +54,10 @@ func TestEveryConditionIsMetByItsChange(t *testing.T) {
 						for i, w := range words[1:] {
 							args[i] = w
 						}
-						cmd(t, other, words[0], args...)
+						dstest.Cmd(t, other, words[0], args...)
 					}
 				}
-				cmd(t, other, "FLUSHALL")
+				dstest.Cmd(t, other, "FLUSHALL")
 				run(tt.before)
 				type outcome struct {
 					r   smart.Result
@@ -69,7 +69,7 @@ func TestEveryConditionIsMetByItsChange(t *testing.T) {
 					r, err := smart.WaitFor(within(t, 10*time.Second), c, tt.wait)
 					done <- outcome{r, err}
 				}()
-				eventually(t, 5*time.Second, "read", func() bool { return smart.StatsOf(c).Waiters > 0 && smart.StatsOf(c).Reads > reads })
+				dstest.Eventually(t, 5*time.Second, "read", func() bool { return smart.StatsOf(c).Waiters > 0 && smart.StatsOf(c).Reads > reads })
 				select {
 				case o := <-done:
 					t.Fatalf("done before the change: %+v, %v", o.r, o.err)
@@ -95,13 +95,13 @@ func TestEveryConditionIsMetByItsChange(t *testing.T) {
 // own event comes when it happens to look at them.
 func TestAnEndedKeyIsSeenAtItsEnd(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c := connect(t, via.url(s.Addr))
-		cmd(t, c, "DEBUG", "SET-ACTIVE-EXPIRE", "0")
+		c := dstest.ConnectTo(t, via.url(s.Addr))
+		dstest.Cmd(t, c, "DEBUG", "SET-ACTIVE-EXPIRE", "0")
 		lag, worst := machineLag(), time.Duration(0)
 		for _, life := range []time.Duration{2 * time.Millisecond, 30 * time.Millisecond, 300 * time.Millisecond} {
 			for _, wait := range []smart.Condition{smart.Absent("k"), smart.Key("k", func(_ string, ok bool) bool { return !ok })} {
 				start := time.Now()
-				cmd(t, c, "SET", "k", "v", "PX", life.Milliseconds())
+				dstest.Cmd(t, c, "SET", "k", "v", "PX", life.Milliseconds())
 				_, err := smart.WaitFor(within(t, 10*time.Second), c, wait)
 				late := time.Since(start) - life
 				if err != nil || late < -time.Millisecond {
@@ -116,22 +116,26 @@ func TestAnEndedKeyIsSeenAtItsEnd(t *testing.T) {
 			t.Errorf("an end was seen %v late", worst)
 		}
 		// A life that is given, changed and taken back while somebody waits.
-		cmd(t, c, "SET", "k", "v")
 		done := make(chan error, 1)
-		go func() {
-			_, err := smart.WaitFor(within(t, 10*time.Second), c, smart.Absent("k"))
-			done <- err
-		}()
-		waiting(t, c, 1)
-		cmd(t, c, "PEXPIRE", "k", 50)
-		cmd(t, c, "PERSIST", "k")
+		for taken := int64(0); taken == 0; {
+			dstest.Cmd(t, c, "SET", "k", "v")
+			go func() {
+				_, err := smart.WaitFor(within(t, 10*time.Second), c, smart.Absent("k"))
+				done <- err
+			}()
+			waiting(t, c, 1)
+			dstest.Cmd(t, c, "PEXPIRE", "k", 50)
+			if taken = dstest.Int(t, c, "PERSIST", "k"); taken == 0 { // it has ended meanwhile
+				<-done
+			}
+		}
 		select {
 		case err := <-done:
 			t.Fatalf("a key without an end was waited for to its end: %v", err)
 		case <-time.After(100 * time.Millisecond):
 		}
 		start := time.Now()
-		cmd(t, c, "PEXPIRE", "k", 100)
+		dstest.Cmd(t, c, "PEXPIRE", "k", 100)
 		if err := <-done; err != nil || time.Since(start) < 99*time.Millisecond || time.Since(start) > 100*time.Millisecond+slack(200*time.Millisecond) {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
@@ -140,10 +144,10 @@ func TestAnEndedKeyIsSeenAtItsEnd(t *testing.T) {
 
 func TestAStreamTellsOfWhatIsMissing(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c := connect(t, via.url(s.Addr))
+		c := dstest.ConnectTo(t, via.url(s.Addr))
 		add := func(ids ...string) {
 			for _, id := range ids {
-				cmd(t, c, "XADD", "s", id, "f", "v")
+				dstest.Cmd(t, c, "XADD", "s", id, "f", "v")
 			}
 		}
 		after := func(id string) smart.Result {
@@ -158,7 +162,7 @@ func TestAStreamTellsOfWhatIsMissing(t *testing.T) {
 		if r := after("2-0"); r.Lost != 0 || r.FirstID != "1-0" {
 			t.Errorf("nothing is missing: %+v", r.Seen)
 		}
-		cmd(t, c, "XTRIM", "s", "MAXLEN", 2) // 4-0 and 5-0 are left
+		dstest.Cmd(t, c, "XTRIM", "s", "MAXLEN", 2) // 4-0 and 5-0 are left
 		if r := after("0"); r.Lost != 3 || r.FirstID != "4-0" {
 			t.Errorf("from the start: %+v", r.Seen)
 		}
@@ -168,7 +172,7 @@ func TestAStreamTellsOfWhatIsMissing(t *testing.T) {
 		if r := after("4-0"); r.Lost != 0 {
 			t.Errorf("nothing is missing after 4-0: %+v", r.Seen)
 		}
-		cmd(t, c, "XTRIM", "s", "MAXLEN", 0)
+		dstest.Cmd(t, c, "XTRIM", "s", "MAXLEN", 0)
 		if r := after("3-0"); r.Lost != -1 || r.FirstID != "" || r.LastID != "5-0" {
 			t.Errorf("from 3-0 in an empty stream: %+v", r.Seen)
 		}
@@ -189,7 +193,7 @@ func TestAStreamTellsOfWhatIsMissing(t *testing.T) {
 				}
 				done <- r
 			}()
-			eventually(t, 5*time.Second, "read", func() bool { return smart.StatsOf(c).Reads > reads })
+			dstest.Eventually(t, 5*time.Second, "read", func() bool { return smart.StatsOf(c).Reads > reads })
 			ms := strings.TrimSuffix(tt.id, "-0")
 			if _, err := c.Cmd(t.Context(), "EVAL", fmt.Sprintf(`for i = 1, 3 do redis.call('XADD', 's', '%s-'..i, 'f', 'v') end redis.call('XTRIM', 's', 'MAXLEN', %d)`, ms, tt.keep), "1", "s"); err != nil {
 				t.Fatal(err)
@@ -204,23 +208,23 @@ func TestAStreamTellsOfWhatIsMissing(t *testing.T) {
 
 func TestADeletedStreamIsWaitedForQuietly(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c := connect(t, via.url(s.Addr))
-		cmd(t, c, "XADD", "s", "5-0", "f", "v")
+		c := dstest.ConnectTo(t, via.url(s.Addr))
+		dstest.Cmd(t, c, "XADD", "s", "5-0", "f", "v")
 		done := make(chan error, 1)
 		go func() {
 			_, err := smart.WaitFor(within(t, 10*time.Second), c, smart.StreamAfter("s", "5-0"))
 			done <- err
 		}()
 		asked := func(n int) func() bool { return func() bool { return calls(t, c, "xinfo|stream", "pttl") >= n } }
-		eventually(t, 10*time.Second, "the stream and its end were asked for", asked(2))
-		cmd(t, c, "DEL", "s")
-		eventually(t, 10*time.Second, "the stream was read again", asked(3))
+		dstest.Eventually(t, 10*time.Second, "the stream and its end were asked for", asked(2))
+		dstest.Cmd(t, c, "DEL", "s")
+		dstest.Eventually(t, 10*time.Second, "the stream was read again", asked(3))
 		before := calls(t, c, "xinfo|stream", "pttl")
 		time.Sleep(300 * time.Millisecond)
 		if n := calls(t, c, "xinfo|stream", "pttl") - before; n != 0 {
 			t.Errorf("%d commands in 0.3 s for a stream that is gone", n)
 		}
-		cmd(t, c, "XADD", "s", "6-0", "f", "v")
+		dstest.Cmd(t, c, "XADD", "s", "6-0", "f", "v")
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -229,7 +233,7 @@ func TestADeletedStreamIsWaitedForQuietly(t *testing.T) {
 
 func TestAKeyOfAnotherTypeIsAnError(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) {
-		c := connect(t, via.url(s.Addr))
+		c := dstest.ConnectTo(t, via.url(s.Addr))
 		for _, tt := range []struct {
 			wrong string
 			wait  smart.Condition
@@ -241,7 +245,7 @@ func TestAKeyOfAnotherTypeIsAnError(t *testing.T) {
 			{"RPUSH", smart.AnyOf(smart.Exists("other"), smart.Key("k", is("x"))), "a string"},
 		} {
 			for _, name := range []string{"from the start", "while waiting"} {
-				cmd(t, c, "DEL", "k")
+				dstest.Cmd(t, c, "DEL", "k")
 				done := make(chan error, 1)
 				wait := func() {
 					_, err := smart.WaitFor(within(t, 10*time.Second), c, tt.wait)
@@ -249,10 +253,10 @@ func TestAKeyOfAnotherTypeIsAnError(t *testing.T) {
 				}
 				if name == "while waiting" {
 					go wait()
-					eventually(t, 5*time.Second, "waiting", func() bool { return smart.StatsOf(c).Waiters > 0 })
+					dstest.Eventually(t, 5*time.Second, "waiting", func() bool { return smart.StatsOf(c).Waiters > 0 })
 					time.Sleep(10 * time.Millisecond)
 				}
-				cmd(t, c, tt.wrong, "k", "v")
+				dstest.Cmd(t, c, tt.wrong, "k", "v")
 				before := calls(t, c, "get", "llen", "xinfo|stream", "exists")
 				if name == "from the start" {
 					go wait()
@@ -269,8 +273,8 @@ func TestAKeyOfAnotherTypeIsAnError(t *testing.T) {
 			}
 		}
 		// Whoever comes after it was mended is not told of it.
-		cmd(t, c, "DEL", "k")
-		cmd(t, c, "SET", "k", "x")
+		dstest.Cmd(t, c, "DEL", "k")
+		dstest.Cmd(t, c, "SET", "k", "x")
 		if _, err := smart.WaitFor(within(t, 5*time.Second), c, smart.Key("k", is("x"))); err != nil {
 			t.Error(err)
 		}
@@ -279,8 +283,8 @@ func TestAKeyOfAnotherTypeIsAnError(t *testing.T) {
 
 func TestTheBudgetIsKept(t *testing.T) {
 	eachServer(t, func(t *testing.T, s *servers.Server, via rung) { // SB7
-		c := connect(t, via.url(s.Addr))
-		cmd(t, c, "SET", "job", "pending")
+		c := dstest.ConnectTo(t, via.url(s.Addr))
+		dstest.Cmd(t, c, "SET", "job", "pending")
 		start := time.Now()
 		r, err := smart.WaitFor(t.Context(), c, smart.Key("job", is("done")), smart.Budget(200*time.Millisecond))
 		took := time.Since(start)
@@ -291,7 +295,7 @@ func TestTheBudgetIsKept(t *testing.T) {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 			t.Error("a budget that ran out looks like the end of the context")
 		}
-		if took < 200*time.Millisecond || took > 230*time.Millisecond && long || took > time.Second {
+		if took < 200*time.Millisecond || took > 230*time.Millisecond && dstest.Long || took > time.Second {
 			t.Errorf("took %v, want 200 to 230 ms", took)
 		}
 		if r.Value != "pending" || budget.Last.Value != "pending" || r.Index != -1 || budget.Waited < 200*time.Millisecond || budget.Since.IsZero() || budget.Rung != via.name || budget.Err != nil {
@@ -307,11 +311,11 @@ func TestTheBudgetIsKept(t *testing.T) {
 }
 
 func TestTheContextEndsAWait(t *testing.T) {
-	c := connect(t, serverstest.Start(t).URL())
+	c := dstest.Start(t)
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
-	r, err := smart.WaitFor(ctx, c, smart.Exists("k"), smart.Budget(time.Minute))
+	readOnce := smart.Key("k", func(string, bool) bool { cancel(why); return false })
+	r, err := smart.WaitFor(ctx, c, readOnce, smart.Budget(time.Minute))
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, why) || errors.Is(err, smart.ErrBudget) || !r.Known || r.Exists {
 		t.Errorf("%+v, error %v", r, err)
 	}
@@ -326,7 +330,7 @@ func TestTheContextEndsAWait(t *testing.T) {
 }
 
 func TestWhatCannotBeWaitedForIsRefused(t *testing.T) {
-	c := connect(t, serverstest.Start(t).URL())
+	c := dstest.Start(t)
 	for _, tt := range []struct {
 		name string
 		wait smart.Condition
@@ -348,7 +352,7 @@ func TestWhatCannotBeWaitedForIsRefused(t *testing.T) {
 }
 
 func TestBeyondTheBoundAWaitIsRefusedAtOnce(t *testing.T) {
-	c := connect(t, serverstest.Start(t).URL())
+	c := dstest.Start(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 10 {
@@ -373,7 +377,7 @@ func TestBeyondTheBoundAWaitIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestAPanicHitsOnlyItsWaiter(t *testing.T) {
-	c := connect(t, serverstest.Start(t).URL())
+	c := dstest.Start(t)
 	var wg sync.WaitGroup
 	var survived error
 	var panicked any
@@ -388,7 +392,7 @@ func TestAPanicHitsOnlyItsWaiter(t *testing.T) {
 		}))
 	})
 	waiting(t, c, 2)
-	cmd(t, c, "SET", "k", "v")
+	dstest.Cmd(t, c, "SET", "k", "v")
 	wg.Wait()
 	if survived != nil || panicked != "mine" {
 		t.Errorf("the other waiter: %v; the panic: %v", survived, panicked)
@@ -399,7 +403,7 @@ func TestAPanicHitsOnlyItsWaiter(t *testing.T) {
 }
 
 func TestCloseEndsWaits(t *testing.T) {
-	c := connect(t, serverstest.Start(t).URL())
+	c := dstest.Start(t)
 	done := make(chan error, 1)
 	go func() {
 		_, err := smart.WaitFor(within(t, 10*time.Second), c, smart.Exists("k"), smart.Budget(10*time.Second))

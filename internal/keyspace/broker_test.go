@@ -2,11 +2,6 @@ package keyspace
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,41 +11,31 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/internal/pool"
 	"github.com/redisx/redisx/internal/pubsub"
+	"github.com/redisx/redisx/internal/pubsub/pubsubtest"
 	"github.com/redisx/redisx/internal/session"
-	"github.com/redisx/redisx/internal/simnet"
 	"github.com/redisx/redisx/resp3"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// broker is a RESP2 server in memory that knows SUBSCRIBE, and answers CONFIG
-// GET as a Doer.
+// broker is a RESP2 server in memory that answers CONFIG GET as a Doer. What is
+// its own changes within Set, too.
 type broker struct {
-	mu      sync.Mutex
+	pubsubtest.Broker
 	letters string        // notify-keyspace-events
 	refuse  error         // of CONFIG GET
 	slow    time.Duration // CONFIG GET takes that long
 	asked   int           // CONFIG GET that came
-
-	down     bool
-	held     bool   // confirmations are kept back
-	noEntry  string // SUBSCRIBE is refused with it
-	kept     []func()
-	conns    map[*brokerConn]bool
-	commands []string // the subscribing ones that came
-	dials    int      // one is the node's own
-}
-
-type brokerConn struct {
-	nc     *simnet.Conn
-	topics map[string]bool
 }
 
 func (b *broker) Do(ctx context.Context, _ command.Request) (command.Reply, error) {
-	b.mu.Lock()
-	b.asked++
-	letters, refuse, slow := b.letters, b.refuse, b.slow
-	b.mu.Unlock()
+	var letters string
+	var refuse error
+	var slow time.Duration
+	b.Set(func() {
+		b.asked++
+		letters, refuse, slow = b.letters, b.refuse, b.slow
+	})
 	select {
 	case <-time.After(slow):
 	case <-ctx.Done():
@@ -64,178 +49,34 @@ func (b *broker) Do(ctx context.Context, _ command.Request) (command.Reply, erro
 	return command.NewReply(&v, nil), nil
 }
 
-func (b *broker) dial(context.Context) (net.Conn, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.dials++
-	if b.down {
-		return nil, errors.New("connection refused")
-	}
-	client, server := simnet.Pipe(simnet.Options{Latency: time.Millisecond})
-	c := &brokerConn{nc: server, topics: map[string]bool{}}
-	b.conns[c] = true
-	go b.serve(c)
-	return client, nil
-}
-
-func (b *broker) serve(c *brokerConn) {
-	defer func() {
-		c.nc.Close()
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.conns, c)
-	}()
-	rd := resp3.NewReader(c.nc, resp3.Limits{})
-	for {
-		v, err := rd.Read()
-		if err != nil {
-			return
-		}
-		var words []string
-		for e := range v.Elems() {
-			words = append(words, e.Text())
-		}
-		b.mu.Lock()
-		b.answer(c, words)
-		b.mu.Unlock()
-	}
-}
-
-// answer is called with mu held.
-func (b *broker) answer(c *brokerConn, words []string) {
-	switch {
-	case words[0] == "PING" && len(c.topics) > 0:
-		c.say("*2\r\n$4\r\npong\r\n$0\r\n\r\n")
-	case words[0] == "PING":
-		c.say("+PONG\r\n")
-	case words[0] == "CLIENT" && words[1] == "ID":
-		c.say(":7\r\n")
-	case !strings.HasSuffix(words[0], "SUBSCRIBE"):
-		c.say("+OK\r\n")
-	case words[0] == "SUBSCRIBE" && b.noEntry != "":
-		b.commands = append(b.commands, strings.Join(words, " "))
-		c.say("-" + b.noEntry + "\r\n")
-	default:
-		b.commands = append(b.commands, strings.Join(words, " "))
-		confirm := func() { c.confirm(words) }
-		if b.held {
-			b.kept = append(b.kept, confirm)
-			return
-		}
-		confirm()
-	}
-}
-
-func (c *brokerConn) say(s string) { c.nc.Write([]byte(s)) }
-
-func (c *brokerConn) confirm(words []string) {
-	for _, topic := range words[1:] {
-		if words[0] == "SUBSCRIBE" {
-			c.topics[topic] = true
-		} else {
-			delete(c.topics, topic)
-		}
-		frame := resp3.AppendBulk([]byte("*3\r\n"), strings.ToLower(words[0]))
-		frame = resp3.AppendBulk(frame, topic)
-		c.say(string(frame) + fmt.Sprintf(":%d\r\n", len(c.topics)))
-	}
-}
-
-// set changes the broker.
-func (b *broker) set(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f()
-}
-
-// release confirms what was held back, and holds no more.
-func (b *broker) release() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, confirm := range b.kept {
-		confirm()
-	}
-	b.kept, b.held = nil, false
-}
-
 // event publishes one event of a key of database 3. It returns how many
 // connections it went to.
-func (b *broker) event(key, event string) (n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	channel := "__keyspace@3__:" + key
-	for c := range b.conns {
-		if c.topics[channel] {
-			frame := resp3.AppendBulk([]byte("*3\r\n"), "message")
-			c.say(string(resp3.AppendBulk(resp3.AppendBulk(frame, channel), event)))
-			n++
-		}
-	}
+func (b *broker) event(key, event string) int { return b.Publish("__keyspace@3__:"+key, event) }
+
+// noEntry makes the broker refuse subscriptions to a key, or none.
+func (b *broker) noEntry(key, text string) {
+	b.Set(func() { b.Refuse = map[string]string{"__keyspace@3__:" + key: text} })
+}
+
+func (b *broker) questions() (n int) {
+	b.Set(func() { n = b.asked })
 	return n
-}
-
-// say sends raw bytes to all who subscribed to anything.
-func (b *broker) say(s string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.conns {
-		if len(c.topics) > 0 {
-			c.say(s)
-		}
-	}
-}
-
-// kick ends all connections.
-func (b *broker) kick() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.conns {
-		c.nc.Close()
-	}
-}
-
-// sent returns the subscribing commands since the last time.
-func (b *broker) sent() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	sent := b.commands
-	b.commands = nil
-	return sent
-}
-
-// topics returns what is subscribed to, and on how many connections.
-func (b *broker) topics() (topics, conns int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for c := range b.conns {
-		topics += len(c.topics)
-		if len(c.topics) > 0 {
-			conns++
-		}
-	}
-	return topics, conns
-}
-
-func (b *broker) questions() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.asked
 }
 
 // inBubble runs f with a hub whose server publishes everything.
 func inBubble(t *testing.T, f func(t *testing.T, h *Hub, b *broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &broker{letters: "AKE", conns: map[*brokerConn]bool{}}
+		b := &broker{Broker: pubsubtest.Broker{RESP2: true, Latency: time.Millisecond}, letters: "AKE"}
 		cfg := session.Config{Node: "broker:1"}
-		node := pool.New(pool.Config{Dial: b.dial, Session: cfg, Hello: session.Hello{RESP2: true}})
+		node := pool.New(pool.Config{Dial: b.Dial, Session: cfg, Hello: session.Hello{RESP2: true}})
 		ps := pubsub.New(node, cfg)
 		h := New(b, ps, 3)
 		f(t, h, b)
 		h.Close()
 		ps.Close()
 		node.Close()
-		time.Sleep(time.Second) // the broker learns of it
+		b.Close()
 		synctest.Wait()
 		if h.n != 0 || len(h.keys) != 0 || h.bytes != 0 {
 			t.Errorf("left: %d watches of %d keys, %d bytes", h.n, len(h.keys), h.bytes)

@@ -18,14 +18,14 @@ import (
 
 func TestAWatchIsThereWhenTheServerHasConfirmedIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
-		b.set(func() { b.held = true })
+		b.Set(func() { b.Held = true })
 		got := make(chan command.Watch, 1)
 		go func() { got <- watching(t, h, "k") }()
 		time.Sleep(500 * time.Millisecond)
 		if len(got) != 0 {
 			t.Fatal("a watch was there before the server had confirmed it")
 		}
-		b.release()
+		b.Release()
 		w := <-got
 		defer w.Stop()
 		if n := b.event("k", "set"); n != 1 || !told(w) {
@@ -67,12 +67,12 @@ func TestWhoGoesOnWatchingSubscribesOnce(t *testing.T) {
 			w = watching(t, h, "k")
 			before.Stop()
 		}
-		if sent := b.sent(); len(sent) != 2 {
+		if sent := b.Sent(); len(sent) != 2 {
 			t.Errorf("sent %q; want one SUBSCRIBE a key", sent)
 		}
 		w.Stop()
 		time.Sleep(time.Second)
-		if sent := b.sent(); !slices.Equal(sent, []string{"UNSUBSCRIBE __keyspace@3__:k"}) {
+		if sent := b.Sent(); !slices.Equal(sent, []string{"UNSUBSCRIBE __keyspace@3__:k"}) {
 			t.Errorf("when the last watch of a key has gone: sent %q", sent)
 		}
 		keep.Stop()
@@ -84,7 +84,7 @@ func TestTheLastChannelStaysForAWhile(t *testing.T) {
 		state := func(when string, wantTopics, wantConns int) {
 			t.Helper()
 			synctest.Wait()
-			if topics, conns := b.topics(); topics != wantTopics || conns != wantConns {
+			if topics, conns := b.Topics(); topics != wantTopics || conns != wantConns {
 				t.Errorf("%s: %d topics on %d connections; want %d on %d", when, topics, conns, wantTopics, wantConns)
 			}
 		}
@@ -102,13 +102,13 @@ func TestTheLastChannelStaysForAWhile(t *testing.T) {
 			time.Sleep(9 * time.Second)
 			watching(t, h, "b").Stop()
 		}
-		if sent := b.sent(); len(sent) != 3 {
+		if sent := b.Sent(); len(sent) != 3 {
 			t.Errorf("sent %q; want SUBSCRIBE of two keys, UNSUBSCRIBE of one", sent)
 		}
 		time.Sleep(11 * time.Second)
 		state("11 s after the last watch", 0, 0)
-		if b.dials != 2 {
-			t.Errorf("%d dials; want 2", b.dials)
+		if b.Dials() != 2 {
+			t.Errorf("%d dials; want 2", b.Dials())
 		}
 		w = watching(t, h, "c")
 		b.event("c", "set")
@@ -125,7 +125,7 @@ func TestALostConnectionTellsEveryWatch(t *testing.T) {
 		for i := range 50 {
 			all = append(all, watching(t, h, fmt.Sprint("k", i)))
 		}
-		b.kick()
+		b.Kick()
 		for i, w := range all {
 			if !told(w) {
 				t.Errorf("the watch of key %d was not told", i)
@@ -146,8 +146,8 @@ func TestALostConnectionTellsEveryWatch(t *testing.T) {
 func TestAfterAGapTheSettingIsAskedForAnew(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
 		w := watching(t, h, "k")
-		b.set(func() { b.letters = "" })
-		b.kick()
+		b.Set(func() { b.letters = "" })
+		b.Kick()
 		for !told(w) { // the reconnect is quicker than what was learnt grows old
 		}
 		if _, err := h.Watch(t.Context(), "k", "g$e"); !errors.Is(err, ErrNotPublished) {
@@ -160,8 +160,8 @@ func TestAfterAGapTheSettingIsAskedForAnew(t *testing.T) {
 func TestWhileTheConnectionIsDownNobodyIsServed(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
 		w := watching(t, h, "k")
-		b.set(func() { b.down = true })
-		b.kick()
+		b.Set(func() { b.Down = true })
+		b.Kick()
 		time.Sleep(time.Second)
 		for _, key := range []string{"k", "other"} {
 			start := time.Now()
@@ -169,7 +169,7 @@ func TestWhileTheConnectionIsDownNobodyIsServed(t *testing.T) {
 				t.Errorf("%s: after %v, error %v", key, time.Since(start), err)
 			}
 		}
-		b.set(func() { b.down = false })
+		b.Set(func() { b.Down = false })
 		time.Sleep(30 * time.Second)
 		if !told(w) {
 			t.Error("the gap was not told")
@@ -203,7 +203,7 @@ func TestNoPayloadHarms(t *testing.T) {
 			"*2\r\n$7\r\nmessage\r\n$16\r\n__keyspace@3__:k\r\n",             // no payload
 			"*1\r\n$7\r\nmessage\r\n",
 		} {
-			b.say(s)
+			b.Say(s)
 			if told(w) {
 				t.Fatalf("told by %q", s)
 			}
@@ -219,18 +219,18 @@ func TestNoPayloadHarms(t *testing.T) {
 func TestACallEndsWithItsContext(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
 		why := errors.New("enough")
-		b.set(func() { b.held = true })
+		b.Set(func() { b.Held = true })
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(300*time.Millisecond, func() { cancel(why) })
 		start := time.Now()
 		if _, err := h.Watch(ctx, "k", "g$e"); !errors.Is(err, why) || time.Since(start) != 300*time.Millisecond {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		b.release()
+		b.Release()
 		// One who leaves says nothing of the server.
 		watching(t, h, "k").Stop()
 
-		b.set(func() { b.slow = time.Hour })
+		b.Set(func() { b.slow = time.Hour })
 		time.Sleep(fresh + time.Second)
 		ctx, cancel = context.WithCancelCause(t.Context())
 		time.AfterFunc(300*time.Millisecond, func() { cancel(why) })
@@ -238,7 +238,7 @@ func TestACallEndsWithItsContext(t *testing.T) {
 		if _, err := h.Watch(ctx, "k", "g$e"); !errors.Is(err, why) || time.Since(start) != 300*time.Millisecond {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		b.set(func() { b.slow = 0 })
+		b.Set(func() { b.slow = 0 })
 		watching(t, h, "k").Stop()
 	})
 }
@@ -314,7 +314,7 @@ func TestWhoeverComesAndGoesNoEventIsLost(t *testing.T) {
 			wg.Wait()
 			time.Sleep(linger + time.Second)
 			synctest.Wait()
-			if topics, conns := b.topics(); topics != 0 || conns != 0 {
+			if topics, conns := b.Topics(); topics != 0 || conns != 0 {
 				t.Errorf("seed %d: %d topics are left on %d connections", seed, topics, conns)
 			}
 		})
@@ -350,7 +350,7 @@ func TestOneLeavesWhileAnotherComes(t *testing.T) {
 
 func TestARefusedSubscriptionIsNotTriedForAMinute(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
-		b.set(func() { b.noEntry = "NOPERM no channels" })
+		b.noEntry("k", "NOPERM no channels")
 		for range 20 {
 			var said resp3.ServerError
 			if _, err := h.Watch(t.Context(), "k", "g$e"); !errors.As(err, &said) || said.Code() != "NOPERM" {
@@ -358,10 +358,10 @@ func TestARefusedSubscriptionIsNotTriedForAMinute(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if sent := b.sent(); len(sent) != 1 || b.dials != 2 {
-			t.Errorf("sent %q on %d connections; want one SUBSCRIBE", sent, b.dials)
+		if sent := b.Sent(); len(sent) != 1 || b.Dials() != 2 {
+			t.Errorf("sent %q on %d connections; want one SUBSCRIBE", sent, b.Dials())
 		}
-		b.set(func() { b.noEntry = "" })
+		b.noEntry("k", "")
 		time.Sleep(time.Minute)
 		watching(t, h, "k").Stop()
 	})

@@ -32,14 +32,14 @@ func TestTheSettingMustCoverEveryClass(t *testing.T) {
 		{"Ex", "g$e", false},
 	} {
 		inBubble(t, func(t *testing.T, h *Hub, b *broker) {
-			b.set(func() { b.letters = tt.letters })
+			b.Set(func() { b.letters = tt.letters })
 			w, err := h.Watch(t.Context(), "k", tt.classes)
 			if got := err == nil; got != tt.want || err != nil && !errors.Is(err, ErrNotPublished) {
 				t.Errorf("%q for %q: %v; want %v", tt.letters, tt.classes, err, tt.want)
 			}
 			if err == nil {
 				w.Stop()
-			} else if sent := b.sent(); len(sent) != 0 || b.dials != 0 {
+			} else if sent := b.Sent(); len(sent) != 0 || b.Dials() != 0 {
 				t.Errorf("%q for %q: %q was sent", tt.letters, tt.classes, sent)
 			}
 		})
@@ -48,7 +48,7 @@ func TestTheSettingMustCoverEveryClass(t *testing.T) {
 
 func TestTheSettingIsAskedForOnceInAWhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *Hub, b *broker) {
-		b.set(func() { b.slow = 10 * time.Millisecond })
+		b.Set(func() { b.slow = 10 * time.Millisecond })
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
@@ -71,7 +71,7 @@ func TestTheSettingIsAskedForOnceInAWhile(t *testing.T) {
 			t.Errorf("asked %d times in a minute", n)
 		}
 		// A server that publishes no more is not believed for long.
-		b.set(func() { b.letters = "" })
+		b.Set(func() { b.letters = "" })
 		time.Sleep(fresh + time.Second)
 		if _, err := h.Watch(t.Context(), "k", "g$e"); !errors.Is(err, ErrNotPublished) {
 			t.Errorf("after the setting was taken back: %v", err)
@@ -95,15 +95,15 @@ func TestAServerThatMayNotBeAskedIsLeftAlone(t *testing.T) {
 		{nil, time.Hour, patience},
 	} {
 		inBubble(t, func(t *testing.T, h *Hub, b *broker) {
-			b.set(func() { b.refuse, b.slow = tt.err, tt.slow })
+			b.Set(func() { b.refuse, b.slow = tt.err, tt.slow })
 			start := time.Now()
 			_, err := h.Watch(t.Context(), "k", "g$e")
 			if tt.err != nil && !errors.Is(err, tt.err) || tt.err == nil && !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > patience {
 				t.Errorf("%v: after %v error %v", tt.err, time.Since(start), err)
 			}
-			b.set(func() { b.refuse, b.slow = nil, 0 })
+			b.Set(func() { b.refuse, b.slow = nil, 0 })
 			time.Sleep(tt.pause - time.Millisecond)
-			if _, err := h.Watch(t.Context(), "k", "g$e"); err == nil || b.questions() != 1 || len(b.sent()) != 0 {
+			if _, err := h.Watch(t.Context(), "k", "g$e"); err == nil || b.questions() != 1 || len(b.Sent()) != 0 {
 				t.Errorf("%v: asked %d times before %v, error %v", tt.err, b.questions(), tt.pause, err)
 			}
 			time.Sleep(2 * time.Millisecond)

@@ -11,7 +11,7 @@ import (
 func TestHostilePushesChangeNothing(t *testing.T) {
 	each(t, func(w *world) {
 		s := w.subscribe(append(append(channels("a"), patterns("p*")...), shards("s")...))
-		m := w.mark()
+		m := w.Mark()
 		for _, push := range []string{
 			"3\r\n+subscribe\r\n+a\r\n:1\r\n", // confirmed already
 			"3\r\n+subscribe\r\n+never asked\r\n:1\r\n",
@@ -28,23 +28,23 @@ func TestHostilePushesChangeNothing(t *testing.T) {
 			"1\r\n+message\r\n",
 			"1\r\n+subscribe\r\n",
 		} {
-			w.say(m + push)
+			w.Say(m + push)
 		}
-		if !w.resp2 {
+		if !w.RESP2 {
 			for _, push := range []string{
 				">0\r\n", ">1\r\n*0\r\n", ">2\r\n+invalidate\r\n_\r\n", ">1\r\n:1\r\n",
 				">3\r\n%1\r\n+a\r\n+b\r\n+a\r\n+x\r\n", "|1\r\n+a\r\n+b\r\n>3\r\n+weird\r\n+a\r\n+x\r\n",
 			} {
-				w.say(push)
+				w.Say(push)
 			}
 		}
-		w.say(strings.Repeat(m+"3\r\n+message\r\n+nobody's\r\n+x\r\n", 20_000))
-		w.publish("a", "1")
-		w.publish("px", "2")
-		w.publish("s", "3")
+		w.Say(strings.Repeat(m+"3\r\n+message\r\n+nobody's\r\n+x\r\n", 20_000))
+		w.Publish("a", "1")
+		w.Publish("px", "2")
+		w.Publish("s", "3")
 		w.want(s, "a:1", "p*>px:2", "s:3")
-		if w.dials.Load() != 2 {
-			t.Errorf("%d dials", w.dials.Load())
+		if w.Dials() != 2 {
+			t.Errorf("%d dials", w.Dials())
 		}
 	})
 }
@@ -52,15 +52,15 @@ func TestHostilePushesChangeNothing(t *testing.T) {
 func TestAMessageBeforeItsConfirmationIsNotDelivered(t *testing.T) {
 	each(t, func(w *world) {
 		keep := w.subscribe(channels("k"))
-		w.set(func() { w.mute = true })
+		w.Set(func() { w.Held = true })
 		joined := make(chan *Subscription)
 		go func() { joined <- w.subscribe(channels("a")) }()
 		synctest.Wait()
-		w.say(w.mark() + "3\r\n+message\r\n+a\r\n+early\r\n")
-		w.set(func() { w.mute = false })
-		w.say(w.mark() + "3\r\n+subscribe\r\n+a\r\n:2\r\n")
+		w.Say(w.Mark() + "3\r\n+message\r\n+a\r\n+early\r\n")
+		w.Set(func() { w.Held = false })
+		w.Say(w.Mark() + "3\r\n+subscribe\r\n+a\r\n:2\r\n")
 		s := <-joined
-		w.say(w.mark() + "3\r\n+message\r\n+a\r\n+late\r\n")
+		w.Say(w.Mark() + "3\r\n+message\r\n+a\r\n+late\r\n")
 		w.want(s, "a:late")
 		w.want(keep)
 	})
@@ -70,8 +70,8 @@ func TestAServerThatSpoilsTheStreamIsLeftAndTheGapTold(t *testing.T) {
 	each(t, func(w *world) {
 		s := w.subscribe(channels("a"))
 		for i, garbage := range []string{"+OK\r\n", "HTTP/1.1 400\r\n", ">999999999999\r\n", "$-7\r\n", "-ERR what\r\n", "*3\r\n$-1\r\n"} {
-			w.publish("a", fmt.Sprint(i))
-			w.say(garbage)
+			w.Publish("a", fmt.Sprint(i))
+			w.Say(garbage)
 			time.Sleep(20 * time.Second)
 			w.want(s, fmt.Sprint("a:", i), "gap 0 reconnected")
 		}

@@ -23,7 +23,7 @@ func TestTheGapStandsWhereMessagesWereDropped(t *testing.T) {
 			s := w.with(Options{Messages: 3, Overflow: tt.policy}, channels("a"))
 			fast := w.subscribe(channels("a"))
 			for i := range 5 {
-				w.publish("a", fmt.Sprint(i))
+				w.Publish("a", fmt.Sprint(i))
 			}
 			synctest.Wait()
 			for _, want := range tt.first {
@@ -31,8 +31,8 @@ func TestTheGapStandsWhereMessagesWereDropped(t *testing.T) {
 					t.Errorf("%q, %v; want %q", text(m), err, want)
 				}
 			}
-			w.publish("a", "5")
-			w.publish("a", "6")
+			w.Publish("a", "5")
+			w.Publish("a", "6")
 			w.want(s, tt.then...)
 			if st := s.Stats(); st.Received != 7 || st.Dropped != 3 || st.Gaps != 2 {
 				t.Errorf("%+v", st)
@@ -47,12 +47,12 @@ func TestABufferIsBoundedInBytes(t *testing.T) {
 		s := w.with(Options{Bytes: 3 * (overhead + 100)}, channels("a"))
 		text100 := strings.Repeat("x", 100)
 		for range 5 {
-			w.publish("a", text100)
+			w.Publish("a", text100)
 		}
 		w.want(s, "gap 2", "a:"+text100, "a:"+text100, "a:"+text100)
-		w.publish("a", "1")
-		w.publish("a", strings.Repeat("y", 500)) // larger than the buffer
-		w.publish("a", "2")
+		w.Publish("a", "1")
+		w.Publish("a", strings.Repeat("y", 500)) // larger than the buffer
+		w.Publish("a", "2")
 		w.want(s, "a:1", "gap 1", "a:2")
 	})
 }
@@ -62,7 +62,7 @@ func TestCloseOnOverflowEndsTheSubscriptionAfterWhatIsBuffered(t *testing.T) {
 		s := w.with(Options{Messages: 2, Overflow: CloseOnOverflow}, channels("a"))
 		other := w.subscribe(channels("a"))
 		for i := range 3 {
-			w.publish("a", fmt.Sprint(i))
+			w.Publish("a", fmt.Sprint(i))
 		}
 		synctest.Wait()
 		for i := range 2 {
@@ -90,7 +90,7 @@ func TestASubscriptionThatBlocksHoldsUpNobodyElse(t *testing.T) {
 		slow := w.with(Options{Messages: 2, Overflow: BlockOnOverflow}, channels("a"))
 		fast := w.subscribe(channels("a"))
 		for i := range 10 {
-			w.publish("a", fmt.Sprint(i))
+			w.Publish("a", fmt.Sprint(i))
 		}
 		w.want(fast, "a:0", "a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7", "a:8", "a:9")
 		if st := slow.Stats(); st.Buffered != 2 {
@@ -99,13 +99,13 @@ func TestASubscriptionThatBlocksHoldsUpNobodyElse(t *testing.T) {
 		time.Sleep(10 * time.Minute) // longer than any sign of life may take
 		w.want(slow, "a:0", "a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7", "a:8", "a:9")
 		time.Sleep(10 * time.Minute)
-		w.publish("a", "later")
+		w.Publish("a", "later")
 		w.want(slow, "a:later")
 		if n := w.subscribers(); n != 2 {
 			t.Errorf("%d connections", n)
 		}
 		for i := range 10 {
-			w.publish("a", fmt.Sprint(i))
+			w.Publish("a", fmt.Sprint(i))
 		}
 		synctest.Wait()
 		slow.Close()
@@ -122,17 +122,17 @@ func TestABlockedConnectionThatIsLostGivesAllItHadAndThenTheGap(t *testing.T) {
 		// In one piece, so that the connection has read them all: what it has not
 		// is lost with it, and the gap tells of that.
 		var all strings.Builder
-		w.set(func() {
+		w.Set(func() {
 			for i := range 5 {
-				fmt.Fprintf(&all, "%s3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n%d\r\n", w.mark(), i)
+				fmt.Fprintf(&all, "%s3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n%d\r\n", w.Mark(), i)
 			}
 		})
-		w.say(all.String())
+		w.Say(all.String())
 		synctest.Wait()
-		w.kick()
+		w.Kick()
 		time.Sleep(time.Minute)
 		w.want(s, "a:0", "a:1", "a:2", "a:3", "a:4", "gap 0 reconnected")
-		w.publish("a", "5")
+		w.Publish("a", "5")
 		w.want(s, "a:5")
 	})
 }

@@ -1,0 +1,3 @@
+// Package explain writes what explanations share: moments, durations, and lists
+// that do not grow beyond a sentence.
+package explain

@@ -62,10 +62,10 @@ func (c *Client) copyTo(ctx context.Context, w io.Writer, r *command.Request) (i
 	if err != nil {
 		return 0, command.Reply{}, err
 	}
+	defer c.node.Give(conn, true) // unless it is dead, or its caller left; w may panic
 	c.touch(r)
 	n, reply, err := conn.Pour(ctx, r, w)
 	c.touch(r)
-	c.node.Give(conn, true) // unless it is dead, or its caller left
 	if err != nil {
 		c.route.Failed(err)
 	}

@@ -21,7 +21,8 @@ import (
 var ErrUnauthorized = errors.New("gateway: no valid credentials")
 
 // Handler relays WebSockets to Redis. It may serve many requests at once. Its
-// fields must not change once it serves; zero fields but Dial take the defaults.
+// fields must not change once it serves; fields but Dial that are zero, or
+// negative without a meaning, take the defaults.
 type Handler struct {
 	// Dial opens the stream to Redis for one WebSocket; see To. It is called when
 	// everything else about r was found right. Without it requests are answered
@@ -128,10 +129,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(or(h.MaxMessage, 16<<20))
+	idle := h.IdleTimeout
+	if idle == 0 {
+		idle = 10 * time.Minute
+	}
 	y := newRelay(ws, c.nc, nc, times{
-		write: or(h.WriteTimeout, 30*time.Second),
-		idle:  or(h.IdleTimeout, 10*time.Minute),
-		ping:  or(h.PingInterval, 30*time.Second),
+		write: or(h.WriteTimeout, 30*time.Second), idle: idle, ping: or(h.PingInterval, 30*time.Second),
 	})
 	if h.enter(y) {
 		y.run()
@@ -150,7 +153,7 @@ type capture struct {
 }
 
 func or[T ~int64 | ~int](v, byDefault T) T {
-	if v == 0 {
+	if v <= 0 {
 		return byDefault
 	}
 	return v

@@ -28,8 +28,9 @@ type relay struct {
 	moved   atomic.Int64  // when a byte last passed, in ns since begun
 	heard   atomic.Int64  // pieces that the client has sent
 	busy    atomic.Int32  // writes in progress, to either side
-	ending  sync.Once     // the first reason counts
+	ending  atomic.Bool   // the first reason counts
 	ended   chan struct{} // closed when the end begins
+	over    chan struct{} // closed when it is through
 	begun   time.Time
 	helpers sync.WaitGroup
 }
@@ -37,7 +38,7 @@ type relay struct {
 type times struct{ write, idle, ping time.Duration }
 
 func newRelay(ws *websocket.Conn, below, redis net.Conn, t times) *relay {
-	return &relay{ws: ws, below: below, redis: redis, times: t, ended: make(chan struct{}), begun: time.Now()}
+	return &relay{ws: ws, below: below, redis: redis, times: t, ended: make(chan struct{}), over: make(chan struct{}), begun: time.Now()}
 }
 
 // run relays until one side ends.
@@ -49,16 +50,19 @@ func (y *relay) run() {
 }
 
 // end says goodbye to the client, with the reason that came first, and closes
-// both connections.
+// both connections. It returns when that is done, whoever does it.
 func (y *relay) end(code websocket.StatusCode, reason string) {
-	y.ending.Do(func() {
-		close(y.ended)
-		y.redis.Close()
-		cut := time.AfterFunc(goodbye, func() { sever(y.below) })
-		y.ws.Close(code, reason)
-		cut.Stop()
-		sever(y.below)
-	})
+	if y.ending.Swap(true) {
+		<-y.over
+		return
+	}
+	close(y.ended)
+	y.redis.Close()
+	cut := time.AfterFunc(goodbye, func() { sever(y.below) })
+	y.ws.Close(code, reason)
+	cut.Stop()
+	sever(y.below)
+	close(y.over)
 }
 
 // sever closes nc without a word to its peer, who may not be listening.

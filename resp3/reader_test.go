@@ -217,7 +217,7 @@ func TestAnIdleReaderIsSmall(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			base := heap()
 			src := new(source)
-			readers := make([]*resp3.Reader, 32)
+			readers := make([]*resp3.Reader, 16)
 			for i := range readers {
 				readers[i] = resp3.NewReader(src, resp3.Limits{})
 				for _, size := range []string{"65536", "1048576", "3000000"} {

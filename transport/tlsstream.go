@@ -88,7 +88,11 @@ func (t *tlsStream) unstick(read int64) {
 		return
 	}
 	time.AfterFunc(stuckAfter, func() {
-		if t.reads.Load() == read {
+		switch {
+		case t.reads.Load() != read:
+		case t.socket.waits.Load(): // this process is starved: the deadline ends it
+			t.unstick(read)
+		default:
 			t.socket.Conn.Close()
 		}
 	})
@@ -116,7 +120,8 @@ type socket struct {
 	net.Conn
 	buf     []byte
 	r, w    int
-	dry     bool // nothing more is to be read from the socket for now
+	dry     bool        // nothing more is to be read from the socket for now
+	waits   atomic.Bool // a Read of the stream below is in progress
 	closing atomic.Bool
 }
 
@@ -129,7 +134,9 @@ func (s *socket) Read(p []byte) (int, error) {
 		if s.buf == nil {
 			s.buf = make([]byte, socketBuffer)
 		}
+		s.waits.Store(true)
 		n, err := s.Conn.Read(s.buf)
+		s.waits.Store(false)
 		s.r, s.w = 0, n
 		if n == 0 {
 			if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -16,7 +17,7 @@ func setUserTimeout(c *net.TCPConn, d time.Duration) error {
 	}
 	var opt error
 	err = raw.Control(func(fd uintptr) {
-		opt = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(d.Milliseconds()))
+		opt = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, int(min(max(d.Milliseconds(), 1), math.MaxInt32)))
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"math"
 	"net"
 	"syscall"
 	"testing"
@@ -14,7 +15,7 @@ func TestUnacknowledgedDataEndsATCPConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	for set, want := range map[time.Duration]int{0: 10_000, 3 * time.Second: 3000} {
+	for set, want := range map[time.Duration]int{0: 10_000, 3 * time.Second: 3000, time.Microsecond: 1, 10 * 365 * 24 * time.Hour: math.MaxInt32} {
 		c, err := Net{UserTimeout: set}.Dial(context.Background(), "tcp", ln.Addr().String())
 		if err != nil {
 			t.Fatal(err)

@@ -61,8 +61,8 @@ func (n *Node) unblock(c *session.Conn) {
 
 func (n *Node) drained(ctx context.Context, c *session.Conn) bool {
 	shared := n.shared.Load()
-	if c.ID() == 0 || shared == nil {
-		return false
+	if c.ID() == 0 || shared == nil || shared.Since().After(c.Since()) {
+		return false // the newer one may lead to another server, where the number is somebody else's
 	}
 	r := command.ClientUnblock(c.ID()).Request()
 	reply, err := shared.Do(ctx, &r)

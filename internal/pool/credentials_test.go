@@ -171,6 +171,7 @@ func withVault(t *testing.T, v *vault, f func(n *Node, d *door)) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor("old", "new")
 		n := New(Config{Dial: d.dial, Session: session.Config{Node: "door"}, Credentials: v.ask})
+		defer n.Close() // also if f fails
 		f(n, d)
 		n.Close()
 		synctest.Wait()
@@ -213,8 +214,10 @@ func hold(t *testing.T, n *Node, many int) (giveBack func()) {
 	back := make(chan struct{})
 	for range many {
 		all.Go(func() {
+			got := sync.OnceFunc(held.Done)
+			defer got() // who gets none must not hold up the test
 			err := with(bg, n, func() error {
-				held.Done()
+				got()
 				<-back
 				return nil
 			})
@@ -679,6 +682,8 @@ func TestNobodyIsLeftBehindByARound(t *testing.T) {
 	withVault(t, v, func(n *Node, d *door) {
 		var all sync.WaitGroup
 		over := make(chan struct{})
+		end := sync.OnceFunc(func() { close(over); all.Wait() })
+		defer end()
 		for i := range 20 {
 			all.Go(func() {
 				for {
@@ -709,8 +714,7 @@ func TestNobodyIsLeftBehindByARound(t *testing.T) {
 			}
 			time.Sleep(7 * time.Millisecond)
 		}
-		close(over)
-		all.Wait()
+		end()
 		synctest.Wait()
 		if got := d.in(); len(got) != 1 || got["p49"] == 0 {
 			t.Errorf("at the server: %v", got)

@@ -84,8 +84,8 @@ func inBubble(t *testing.T, f func(n *Node, s *site)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{}
 		n := New(Config{Dial: s.dial, Session: session.Config{Node: "site"}})
+		defer n.Close() // also if f fails, and a second time
 		f(n, s)
-		n.Close()
 		n.Close()
 		if len(n.room) != 0 || len(n.private) != 0 || len(n.idle) != 0 {
 			t.Errorf("left: %d tokens, %d private, %d idle", len(n.room), len(n.private), len(n.idle))

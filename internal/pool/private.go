@@ -185,13 +185,13 @@ func (n *Node) dialPrivate(ctx context.Context, cfg session.Config, own bool) (*
 	if err := n.live(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.await(ctx); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := context.AfterFunc(n.ctx, func() { cancel(ErrClosed) })
 	defer stop()
+	if err := n.await(ctx); err != nil {
+		return nil, err
+	}
 	c, err := n.open(ctx, cfg, own)
 	n.dialled(err)
 	if err != nil {

@@ -193,6 +193,62 @@ func TestAConnectionThatIsNotDrainedIsClosed(t *testing.T) {
 	}
 }
 
+// The number by which one server knows a connection is a stranger's on another.
+func TestOnlyTheServerOfAConnectionIsToldToUnblockIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueueSite(t)
+		n := New(Config{Dial: s.dial})
+		defer n.Close()
+		ctx, cancel := context.WithCancel(bg)
+		left := make(chan error, 1)
+		go func() {
+			_, err := n.Do(ctx, blpop())
+			left <- err
+		}()
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		s.conns[1].Cut()
+		s.mu.Unlock()
+		time.Sleep(2 * time.Second)                       // the loss is noticed
+		if reply, err := n.Do(bg, get("a")); err != nil { // on a shared connection to who knows whom
+			t.Error(err)
+		} else {
+			reply.Release()
+		}
+		cancel()
+		<-left
+		synctest.Wait()
+		if got := n.PrivateStats(); got.CutOff != 1 || got.InUse != 0 || s.saw("3 CLIENT UNBLOCK 2") {
+			t.Errorf("%+v; the server saw %q", got, s.log)
+		}
+	})
+}
+
+func TestCloseEndsTheWaitForAPrivateDialsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newQueueSite(t)
+		n := New(Config{Dial: s.dial, OfflineWait: time.Hour})
+		defer n.Close()
+		if err := n.Open(bg); err != nil {
+			t.Fatal(err)
+		}
+		n.mu.Lock()
+		n.refusals, n.turn = 3, time.Now().Add(time.Minute)
+		n.mu.Unlock()
+		failed := make(chan error, 1)
+		go func() {
+			_, err := n.Take(bg)
+			failed <- err
+		}()
+		synctest.Wait()
+		start := time.Now()
+		n.Close()
+		if err := <-failed; !errors.Is(err, ErrClosed) || time.Since(start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
 func TestCloseDoesNotWaitForADrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newQueueSite(t)

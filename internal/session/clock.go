@@ -117,8 +117,8 @@ func (k *clock) next(oldest int64) {
 	case k.armed:
 		every = k.busy
 	}
-	if oldest != 0 {
-		every = min(every, max(time.Duration(oldest-k.now+1)*time.Millisecond, time.Millisecond))
+	if left := oldest - k.now; oldest != 0 && left < every.Milliseconds() {
+		every = max(time.Duration(left+1)*time.Millisecond, time.Millisecond)
 	}
 	k.set(every)
 }
@@ -185,7 +185,7 @@ func (c *Conn) chores() (peek time.Duration, ping bool) {
 	case k.armed:
 		if k.now-k.used >= idleAfter {
 			k.armed = false
-			if !c.leading {
+			if !c.leading && !c.writing {
 				c.rd.Release() // an idle connection keeps no buffers of a busy one
 				c.wbuf, c.spare = nil, nil
 			}

@@ -90,7 +90,7 @@ type Conn struct {
 	held      atomic.Int64 // with PushWaits: odd while OnPush runs, and counting
 
 	mu       sync.Mutex
-	changed  sync.Cond // writing or leading became false
+	changed  sync.Cond // writing, leading or looking became false
 	wbuf     []byte    // encoded, not yet taken by a writer
 	spare    []byte
 	burst    bool    // a large write buffer was filled since the last tick
@@ -101,6 +101,7 @@ type Conn struct {
 	waiters  []*waiter
 	writing  bool
 	leading  bool
+	looking  bool  // somebody leads to find out what has arrived: nobody may write before
 	greeting bool  // the handshake is under way
 	poked    bool  // the read deadline is in the past
 	ahead    int   // calls claimed by the leader and not settled

@@ -94,7 +94,6 @@ func (c *Conn) hello(ctx context.Context, h Hello) error {
 		}
 		err := c.greet(ctx, h, r)
 		if err == nil || !noRESP3(err) {
-			c.resp3 = err == nil
 			return err
 		}
 	}
@@ -189,7 +188,7 @@ func (c *Conn) greet(ctx context.Context, h Hello, first ...command.Request) err
 	var failed error
 	err := c.DoBatch(ctx, rs, func(i int, v resp3.View, err error) {
 		if i == asks || rs[i].Spec() == helloSpec {
-			c.id = identity(v)
+			c.id, c.resp3 = identity(v), v.Kind() == resp3.Map // an array is how RESP2 writes a map
 		}
 		if err == nil && !greeted(rs[i].Spec(), v) {
 			err = unexpected(c.cfg.Node, &rs[i], v)

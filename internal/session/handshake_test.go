@@ -57,6 +57,7 @@ func TestHandshake(t *testing.T) {
 		{"a user who may not use SETINFO", Hello{}, []string{hello3, "-NOPERM no\r\n", "-NOPERM no\r\n"}, "HELLO 3", true, ""},
 		{"a server that does not know HELLO", Hello{Password: secret}, []string{"-ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `" + secret + "`\r\n", "-ERR x\r\n", "-ERR x\r\n", ok, "-ERR x\r\n", "-ERR x\r\n", "-ERR x\r\n"}, "HELLO 3 AUTH default " + secret, false, ""},
 		{"a server that refuses RESP3", Hello{}, []string{"-NOPROTO no\r\n", ok, ok, "+PONG\r\n", ok, ok, ":7\r\n"}, "HELLO 3", false, ""},
+		{"a peer that takes HELLO and speaks RESP2 all the same", Hello{}, []string{"*2\r\n+proto\r\n:2\r\n", ok, ok}, "HELLO 3", false, ""},
 		{"RESP2 asked for", Hello{RESP2: true, Password: secret, Username: "u"}, []string{ok, ok, ok, ":7\r\n"}, "AUTH u " + secret, false, ""},
 		{"a user without a password", Hello{Username: "u"}, []string{hello3, ok, ok}, "HELLO 3 AUTH u ", true, ""},
 		{"NOAUTH", Hello{}, []string{"-NOAUTH Authentication required.\r\n", "-NOAUTH a\r\n", "-NOAUTH a\r\n"}, "HELLO 3", false, "NOAUTH"},

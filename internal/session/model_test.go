@@ -25,41 +25,42 @@ import (
 // away, or adds one in the same write as the last reply in flight. Whatever
 // happens, each caller gets its own reply or an error that tells the truth.
 //
-// REDISX_SEED=n runs the bubble of that seed alone.
+// REDISX_SEED=n runs the bubble of that seed alone. What differs most is how a
+// bubble is set up, so many short ones find more than a few long ones; with
+// REDISX_LONG a million commands run.
 
-const (
-	modelBubbles  = 52
-	modelCommands = 20_000 // per bubble
-)
+func modelSize() (bubbles, commands int) {
+	if os.Getenv("REDISX_LONG") != "" {
+		return 100, 10_000
+	}
+	return 60, 2000
+}
 
 func TestModelNoReplyReachesTheWrongCaller(t *testing.T) {
 	var total tally
+	bubbles, commands := modelSize()
 	if s := os.Getenv("REDISX_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
-		bubble(t, seed, &total)
+		bubble(t, seed, commands, &total)
 		t.Log(&total)
 		return
 	}
 	base := uint64(time.Now().UnixNano()) % 1_000_000_000
-	bubbles := modelBubbles
-	if testing.Short() {
-		bubbles = 5
-	}
 	t.Run("bubbles", func(t *testing.T) {
 		for lane := range 2 {
 			t.Run(strconv.Itoa(lane), func(t *testing.T) {
 				t.Parallel()
 				for i := lane; i < bubbles && !t.Failed(); i += 2 {
-					bubble(t, base+uint64(i), &total)
+					bubble(t, base+uint64(i), commands, &total)
 				}
 			})
 		}
 	})
 	t.Log("seeds from", base, &total)
-	if n := total.commands.Load(); !t.Failed() && n < int64(bubbles*modelCommands) {
+	if n := total.commands.Load(); !t.Failed() && n < int64(bubbles*commands) {
 		t.Errorf("%d commands ran", n)
 	}
 	for o := range total.outcomes {
@@ -88,6 +89,7 @@ func (t *tally) String() string {
 type model struct {
 	t     *testing.T
 	seed  uint64
+	size  int64 // commands
 	tally *tally
 	cfg   Config
 	net   simnet.Options
@@ -105,11 +107,11 @@ type model struct {
 	reported atomic.Bool
 }
 
-func bubble(t *testing.T, seed uint64, total *tally) {
+func bubble(t *testing.T, seed uint64, commands int, total *tally) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		m := &model{
-			t: t, seed: seed, tally: total, rand: rand.New(rand.NewPCG(seed, 6)),
+			t: t, seed: seed, size: int64(commands), tally: total, rand: rand.New(rand.NewPCG(seed, 6)),
 			cfg: Config{
 				Node: "model", Timeout: time.Duration(600+r.IntN(900)) * time.Millisecond,
 				MaxInFlight: []int{0, 0, 3, 17, 200}[r.IntN(5)], MaxBytes: []int{0, 0, 500, 20_000}[r.IntN(4)],
@@ -120,8 +122,8 @@ func bubble(t *testing.T, seed uint64, total *tally) {
 				Split:   []int{0, 0, 7, 100, 3000}[r.IntN(5)],
 				Window:  []int{0, 200, 5000, 50_000}[r.IntN(4)],
 			},
-			seen: make([]atomic.Int32, modelCommands+2000),
-			fate: make([]command.Outcome, modelCommands+2000),
+			seen: make([]atomic.Int32, commands+20_000), // 400 callers may begin their last batches at once
+			fate: make([]command.Outcome, commands+20_000),
 			gate: make(chan struct{}, 1),
 		}
 		m.gate <- struct{}{}
@@ -208,7 +210,7 @@ func (m *model) request(r *rand.Rand) (id int, text string, req command.Request)
 func (m *model) caller(r *rand.Rand) {
 	shared, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for m.next.Load() < modelCommands {
+	for m.next.Load() < m.size {
 		ctx, ends, stop := m.context(r, shared)
 		start := time.Now()
 		if r.IntN(8) == 0 {

@@ -29,12 +29,13 @@ func inBubble(t *testing.T, cfg Config, o simnet.Options, f func(c *Conn, p *pee
 		client, server := simnet.Pipe(o)
 		cfg.Node = "peer:1"
 		c := New(client, cfg)
+		defer server.Close()
+		defer c.Close() // also if f fails
 		f(c, &peer{t, server, resp3.NewReader(server, resp3.Limits{})})
 		c.Close()
 		if c.nflight != 0 || c.nbytes != 0 || len(c.waiters) != 0 || c.leading || c.writing {
 			t.Errorf("left: %d commands, %d bytes, %d waiters, leading %v, writing %v", c.nflight, c.nbytes, len(c.waiters), c.leading, c.writing)
 		}
-		server.Close()
 	})
 }
 

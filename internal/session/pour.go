@@ -28,10 +28,17 @@ type sink struct {
 //
 // Once a piece is written, a context that ends, a lost connection and an error
 // of w (Outcome Done) end the connection: the rest of the string cannot be
-// skipped in bounded time.
+// skipped in bounded time. So does a panic of w.
 func (c *Conn) Pour(ctx context.Context, r *command.Request, w io.Writer) (int64, command.Reply, error) {
 	s := &sink{w: w}
+	returned := false
+	defer func() {
+		if !returned { // w has left, by a panic or for good, and nobody leads
+			c.end(nil, errSink)
+		}
+	}()
 	reply, err := c.do(ctx, r, nil, s)
+	returned = true
 	if s.err != nil {
 		err = CopyError(r, c.cfg.Node, s.err)
 	}
@@ -51,6 +58,13 @@ func (s *sink) write(b []byte) {
 		err = io.ErrShortWrite
 	}
 	s.err = err
+}
+
+// give lets s take its time.
+func (c *Conn) give(s *sink, b []byte) {
+	c.held.Add(1)
+	defer c.held.Add(1)
+	s.write(b)
 }
 
 // pour writes what has arrived of the string that answers k, the leader's own
@@ -78,9 +92,7 @@ func (c *Conn) pour(k *call) (read bool, err error) {
 		if c.observed {
 			c.wire(false, b, k.hidden)
 		}
-		c.held.Add(1)
-		k.sink.write(b)
-		c.held.Add(1)
+		c.give(k.sink, b)
 		if k.sink.err != nil {
 			return false, errSink
 		}

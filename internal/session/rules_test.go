@@ -131,6 +131,34 @@ func TestALeaderThatLeavesHandsTheLeadOn(t *testing.T) {
 	})
 }
 
+// The context of a caller ends while the lead is handed to it: whichever comes
+// first, those behind it must not be left without a leader.
+func TestALeadHandedToACallerThatLeavesIsPassedOn(t *testing.T) {
+	for range 50 {
+		inBubble(t, Config{}, simnet.Options{}, func(c *Conn, p *peer) {
+			ctx, cancel := context.WithCancel(bg)
+			a := do(bg, c, "GET", "a") // leads
+			b := do(ctx, c, "GET", "b")
+			c.mu.Lock() // which both need, the leader first
+			leader := c.inflight[0]
+			p.send("+a\r\n")
+			for leader.state.Load() != done {
+				yield()
+			}
+			cancel()
+			for range 100 {
+				yield()
+			}
+			c.mu.Unlock()
+			p.want(a, "a")
+			p.wantError(b, command.Maybe, "read", context.Canceled)
+			d := do(bg, c, "GET", "d")
+			p.send("+b\r\n+d\r\n")
+			p.want(d, "d")
+		})
+	}
+}
+
 func TestTheStallClockIsTheDefaultTimeout(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -162,7 +190,14 @@ func TestTheStallClockIsTheDefaultTimeout(t *testing.T) {
 			defer cancel()
 			req := request("BLPOP", "q")
 			req.SetBlock(-1)
-			if r := p.wantError(doRequest(ctx, c, req), command.Maybe, "read", context.DeadlineExceeded); r.took != time.Hour {
+			blocked := doRequest(ctx, c, req)
+			time.Sleep(time.Minute)
+			c.mu.Lock()
+			if every := c.clock.due - c.clock.now; every < idleEvery.Milliseconds() {
+				t.Errorf("meanwhile its clock ticks every %d ms", every)
+			}
+			c.mu.Unlock()
+			if r := p.wantError(blocked, command.Maybe, "read", context.DeadlineExceeded); r.took != time.Hour {
 				t.Errorf("took %v", r.took)
 			}
 		})
@@ -240,6 +275,42 @@ func TestBytesThatNobodyAskedForEndTheConnection(t *testing.T) {
 			p.wantError(b, command.Maybe, "read", errNobody)
 			p.dead(c)
 		})
+	})
+}
+
+// lazy is a transport whose reads begin late.
+type lazy struct {
+	*simnet.Conn
+	by time.Duration
+}
+
+func (l *lazy) Read(b []byte) (int, error) {
+	time.Sleep(l.by)
+	return l.Conn.Read(b)
+}
+
+// Who comes while another caller finds out what has arrived must wait for that:
+// else what came before its command could be taken for its reply.
+func TestNobodyWritesWhileAnotherLooksAtWhatHasArrived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := simnet.Pipe(simnet.Options{})
+		slow := &lazy{Conn: client}
+		c := New(slow, Config{Node: "peer:1"})
+		p := &peer{t, server, resp3.NewReader(server, resp3.Limits{})}
+		first := do(bg, c, "GET", "first")
+		p.next()
+		p.send("+first\r\n")
+		p.want(first, "first")
+		time.Sleep(30 * time.Millisecond)
+		p.send("+stray\r\n")
+		slow.by = peekFor / 2
+		a := do(bg, c, "GET", "a") // looks
+		b := do(bg, c, "GET", "b")
+		p.wantError(a, command.NotSent, "queue", errNobody)
+		p.wantError(b, command.NotSent, "queue", errNobody)
+		p.nothing()
+		c.Close()
+		server.Close()
 	})
 }
 

@@ -43,6 +43,9 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 		return Ended(ctx)
 	}
 	c.mu.Lock()
+	for c.looking {
+		c.changed.Wait()
+	}
 	if !c.writing { // else the writer has looked
 		c.clock.use()
 	}
@@ -93,7 +96,8 @@ func (c *Conn) admit(ctx context.Context, n, size int) error {
 // listen lets in what has arrived on an idle connection before a command is
 // written to it: the peer may have closed it, and what it sent unasked must not
 // become the reply of the next command. It asks the transport only after a pause
-// without commands. It is called with mu held, which it may give up for a moment.
+// without commands. It is called with mu held, which it may give up for a moment:
+// what others wrote meanwhile could be taken for what the bytes answer.
 func (c *Conn) listen() {
 	if !c.clock.unsure || c.nflight > 0 || c.leading || c.err != nil {
 		return
@@ -102,11 +106,13 @@ func (c *Conn) listen() {
 	if c.bare == nil || !c.bare.Arrived() {
 		return
 	}
-	c.leading = true
+	c.leading, c.looking = true, true
 	c.watch.leader = nil
 	c.mu.Unlock()
 	c.peek(peekFor)
 	c.mu.Lock()
+	c.looking = false
+	c.changed.Broadcast()
 }
 
 // fits reports whether n commands of size bytes may join. What is larger than

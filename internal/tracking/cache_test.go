@@ -232,6 +232,7 @@ func TestAnotherSharedConnectionEmptiesTheCache(t *testing.T) {
 		s.hub.line.generation = first - 1 // as if another had been dialled since
 		s.hub.mu.Unlock()
 		s.fails(s.get("k"), ErrUncached)
+		time.Sleep(leastApart)
 		synctest.Wait()
 		if s.line == old {
 			t.Fatal("the old tracking connection is still in use")
@@ -442,6 +443,35 @@ func TestCallersWaitForTheFirstConnectionASecondAtMost(t *testing.T) {
 		time.Sleep(2*time.Second + time.Millisecond)
 		s.store("k", "v")
 	})
+}
+
+// Whatever keeps the tracking connection from living, the node is dialled 20
+// times a second at most.
+func TestALineThatDoesNotLiveIsNotDialledInAHotLoop(t *testing.T) {
+	for name, spoil := range map[string]func(s *fake){
+		"tracking is refused for now": func(s *fake) { s.script.Store(true) },
+		"it is lost as soon as it is there": func(s *fake) {
+			synctest.Wait()
+			if s.line != nil {
+				s.line.Close()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Config{}, func(s *fake) {
+				for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+					spoil(s)
+					s.get("k")
+					for len(s.asked) > 0 {
+						<-s.asked
+					}
+				}
+				if n := s.dials.Load(); n > 10*20+2 { // the shared connection, and both ends of the 10 s
+					t.Errorf("%d dials in 10 s", n)
+				}
+			})
+		})
+	}
 }
 
 func TestASilentServerIsReportedOnce(t *testing.T) {

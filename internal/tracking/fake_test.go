@@ -26,6 +26,7 @@ type fake struct {
 	hub    *Hub
 	node   *pool.Node
 	refuse atomic.Bool   // dials fail
+	script atomic.Bool   // one runs: CLIENT TRACKING is refused for now
 	slow   time.Duration // CLIENT TRACKING takes so long
 	dials  atomic.Int64
 	line   *simnet.Conn // the server's end of the newest tracking connection
@@ -95,6 +96,8 @@ func (s *fake) serve(c *simnet.Conn) {
 			reply = "%1\r\n+proto\r\n:3\r\n"
 		case words[0] == "PING":
 			reply = "+PONG\r\n"
+		case words[0] == "CLIENT" && words[1] == "TRACKING" && s.script.Load():
+			reply = "-BUSY a script runs\r\n"
 		case words[0] == "CLIENT" && words[1] == "TRACKING":
 			time.Sleep(s.slow)
 			s.line, tracking = c, true

@@ -54,6 +54,8 @@ type Hub struct {
 	dialing *attempt      // under way, or nil
 	began   time.Time     // when the first attempt began
 	met     bool          // an attempt has succeeded
+	next    time.Time     // when the next attempt may begin
+	spoilt  int           // lines in a row that were opened and never of use
 	store   store         // of the cache
 	watches map[string]map[*watch]struct{}
 	n       int // watches

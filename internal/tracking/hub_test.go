@@ -93,8 +93,7 @@ func TestAWatchWakesOnWhateverMayChangeItsKey(t *testing.T) {
 		{"SET of an absent key", func() { run(t, n, "SET", "k", "1") }},
 		{"SET", func() { run(t, n, "SET", "k", "2") }},
 		{"DEL", func() { run(t, n, "DEL", "k") }},
-		{"a key that appears with a life", func() { run(t, n, "SET", "k", "3", "PX", "60") }},
-		{"the end of its life", func() {}},
+		{"a key that appears with a life", func() { run(t, n, "SET", "k", "3", "PX", "60000") }},
 		{"FLUSHALL", func() { run(t, n, "FLUSHALL") }},
 		{"a change made by the watcher's own client", func() { run(t, n, "LPUSH", "k", "x") }},
 		{"the loss of the connection", func() { run(t, n, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }},
@@ -113,6 +112,25 @@ func TestAWatchWakesOnWhateverMayChangeItsKey(t *testing.T) {
 	}
 	if got := h.Watches(); got != 0 {
 		t.Errorf("%d watches are left", got)
+	}
+}
+
+func TestAWatchWakesAtTheEndOfItsKeysLife(t *testing.T) {
+	h, n := setup(t)
+	for life := 50; ; life *= 2 {
+		run(t, n, "SET", "k", "v", "PX", fmt.Sprint(life))
+		w := watchKey(t, h, "k")
+		r := command.Exists("k").Request()
+		reply, err := n.Do(bg, &r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, _ := reply.View().Int()
+		reply.Release()
+		if there == 1 { // else its life was over before the watch began
+			wake(t, w, "the end of its life")
+			return
+		}
 	}
 }
 

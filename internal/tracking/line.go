@@ -11,6 +11,10 @@ import (
 	"github.com/redisx/redisx/resp3"
 )
 
+// leastApart is the time from one line to the next: whatever ends them, the node
+// is not dialled more than 20 times a second.
+const leastApart = 50 * time.Millisecond
+
 var errLost = errors.New("tracking: the connection was lost")
 
 // line is one tracking connection.
@@ -81,13 +85,18 @@ func (h *Hub) lost(l *line) {
 
 func (h *Hub) dial(a *attempt) {
 	h.mu.Lock()
-	spent := h.spent
+	spent, pause := h.spent, time.Until(h.next)
 	h.spent = nil
 	h.mu.Unlock()
 	if spent != nil {
 		h.node.Drop(spent)
 	}
-	l, err := h.open()
+	var l *line
+	err := session.Sleep(h.ctx, pause)
+	begun := time.Now()
+	if err == nil {
+		l, err = h.open()
+	}
 	h.mu.Lock()
 	h.dialing = nil
 	switch {
@@ -103,6 +112,13 @@ func (h *Hub) dial(a *attempt) {
 	if a.err = err; err == nil {
 		a.line, h.line, h.met = l, l, true
 	}
+	if l != nil { // else the node makes the next dial wait
+		h.spoilt++
+		if err == nil || h.noPush {
+			h.spoilt = 0
+		}
+		h.next = begun.Add(max(leastApart, pool.Backoff(h.spoilt)))
+	}
 	h.mu.Unlock()
 	close(a.done)
 	if l != nil && err != nil {
@@ -110,7 +126,8 @@ func (h *Hub) dial(a *attempt) {
 	}
 }
 
-// open dials and asks the server to push.
+// open dials and asks the server to push. The line that comes with an error was
+// opened, and is of no use.
 func (h *Hub) open() (*line, error) {
 	if err := h.node.Ready(h.ctx); err != nil {
 		return nil, err
@@ -132,11 +149,7 @@ func (h *Hub) open() (*line, error) {
 		return nil, err
 	}
 	l.conn = c
-	if err := h.track(h.ctx, c); err != nil {
-		h.node.Drop(c)
-		return nil, err
-	}
-	return l, nil
+	return l, h.track(h.ctx, c)
 }
 
 // track asks the server to push changes: of keys that c reads, or of all that

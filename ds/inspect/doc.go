@@ -39,7 +39,8 @@
 // different ones, and an object may be gone when its report arrives.
 //
 // Keys that come and go by themselves, such as those of single generations of a
-// barrier, are not listed with their object.
+// barrier, are not listed with their object. What lease.Strict notes of the server
+// is no object.
 //
 // Waiters are those that the server knows of. Who waits for a lease without
 // lease.Fair only watches it and has left nothing there.

@@ -84,12 +84,13 @@ func (s *search) explain(ctx context.Context, o Object) (Report, error) {
 	return r, err
 }
 
-// answered reports whether err is about what the server said, of one object: it
-// must not end the search for all others.
+// answered reports whether err is about one object, such as what the server said
+// of it, or a name that its primitive does not take: it must not end the search
+// for all others.
 func answered(err error) bool {
 	var e *command.Error
 	var refused resp3.ServerError
-	return errors.As(err, &e) && e.Outcome == command.Done || errors.As(err, &refused)
+	return !errors.As(err, &e) || e.Outcome == command.Done || errors.As(err, &refused)
 }
 
 // MarshalJSON returns the report with everything escaped that is not printable.

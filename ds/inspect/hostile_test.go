@@ -1,6 +1,7 @@
 package inspect_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,9 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/aside"
 	"github.com/redisx/redisx/ds/inspect"
+	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -29,7 +32,7 @@ func printable(s string) bool {
 }
 
 func TestHostileNamesAreFoundExactlyAndPrintSafely(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	l := limiter.New(c, "10/h")
 	for _, name := range hostile {
 		if _, err := l.Allow(t.Context(), name); err != nil {
@@ -71,7 +74,7 @@ func TestHostileNamesAreFoundExactlyAndPrintSafely(t *testing.T) {
 }
 
 func TestValuesWithAnyKeyAreFoundOnceAndByTheirKey(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	for _, key := range []string{"plain", "{tag}:x", "a}b", "x{}y", "\x1b]0;x\a", "{a:lease:b}:lease", "{x}:redisx:fill:y", "{x}:redisx:aside:x", "a:b:c"} {
 		if _, err := aside.GetOrCompute(t.Context(), c, key, time.Minute, func(context.Context) (string, error) { return secret, nil }); err != nil {
 			t.Fatal(err)
@@ -109,9 +112,9 @@ func TestWhatNoPrimitiveWritesOfAValueATagOrASemaphoreIsRefused(t *testing.T) {
 		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:limit", "kind", "semaphore.limit", "v", 9, "limit", 1}},
 		{"semaphore redisx x", []any{"HSET", "{redisx:lease:semaphore:x}:lease", "kind", "lease", "v", 1, "id", "readers", "used", -3}},
 	} {
-		c := start(t)
-		cmd(t, c, "RPUSH", "list", secret)
-		cmd(t, c, tt.command[0].(string), tt.command[1:]...)
+		c := dstest.Start(t)
+		dstest.Cmd(t, c, "RPUSH", "list", secret)
+		dstest.Cmd(t, c, tt.command[0].(string), tt.command[1:]...)
 		all := reports(t, c)
 		r, ok := all[tt.id]
 		doc, err := json.Marshal(r)
@@ -123,9 +126,9 @@ func TestWhatNoPrimitiveWritesOfAValueATagOrASemaphoreIsRefused(t *testing.T) {
 
 // Only where ds/aside looks for it can something be about a value.
 func TestWhatLiesBesideAnotherKeyIsNotOfAValue(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	for _, key := range []string{"{y}:redisx:fill:x", "{y}:redisx:aside:x", "{}:redisx:aside:x", "{1}:redisx:aside:a}b", "x{x}:redisx:aside:x", "{x}:redisx:other:x"} {
-		cmd(t, c, "HSET", key, "kind", "aside", "v", "1", "token", secret)
+		dstest.Cmd(t, c, "HSET", key, "kind", "aside", "v", "1", "token", secret)
 	}
 	if all := reports(t, c); len(all) != 0 {
 		t.Errorf("found %v", all)
@@ -137,7 +140,7 @@ func quoteMeta(s string) string {
 }
 
 func TestKeysThatAreNotAsExpectedAreNotGuessed(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	leave(t, c)
 	for _, command := range [][]any{
 		{"SET", "{redisx:lease:a}:lease", secret},
@@ -153,7 +156,7 @@ func TestKeysThatAreNotAsExpectedAreNotGuessed(t *testing.T) {
 		{"HSET", "{redisx:lease:j}:extra", "kind", "lease.extra", "v", "1"},
 		{"HSET", "{redisx:lease:k}:lease", "kind", strings.Repeat("x", 1<<20), "v", strings.Repeat("y", 1<<20)},
 	} {
-		cmd(t, c, command[0].(string), command[1:]...)
+		dstest.Cmd(t, c, command[0].(string), command[1:]...)
 	}
 	all := reports(t, c)
 	for id, problem := range map[string]string{
@@ -183,13 +186,56 @@ func TestKeysThatAreNotAsExpectedAreNotGuessed(t *testing.T) {
 	}
 }
 
-func TestKeysOfOthersAreLeftAlone(t *testing.T) {
-	c := start(t)
-	for _, key := range []string{"{user:42:cart}:items", "{a:b:c}:d", "{a:b:c}", "{a}:b", "lease", "redisx:lease:x", "{redisx:lease:%zz}:lease", "{redisx:lease:%41}:lease", "}{", "{", "{}:redisx:fill:"} {
-		cmd(t, c, "SET", key, secret)
+// Anybody may write keys of names that no primitive would take.
+func TestAnObjectThatNobodyCanHaveMadeDoesNotHideTheOthers(t *testing.T) {
+	c := dstest.Start(t)
+	leave(t, c)
+	odd := 0
+	for _, name := range []string{"", strings.Repeat("long", 3000)} {
+		for primitive, main := range map[string]string{
+			"lease": "lease", "lease:leader": "lease", "lease:semaphore": "lease", "barrier": "barrier", "latch": "latch",
+			"members": "members", "shards": "members", "idem": "record", "coalesce": "fill", "aside": "tag",
+		} {
+			kind, _, _ := strings.Cut(primitive, ":")
+			kind = cmp.Or(map[string]string{"coalesce": "coalesce.fill", "aside": "aside.tag"}[kind], kind)
+			dstest.Cmd(t, c, "HSET", "{redisx:"+primitive+":"+name+"}:"+main, "kind", kind, "v", "1")
+			odd++
+		}
+		dstest.Cmd(t, c, "HSET", "{redisx:queue:"+name+"}:meta", "kind", "queue", "schema", "1")
+		dstest.Cmd(t, c, "SET", "{redisx:limiter:"+name+"}:bucket", "limiter/1 1 1 1 1 1")
+		odd += 2
 	}
-	cmd(t, c, "HSET", "{user:42:cart}:meta", "kind", "cart")
-	cmd(t, c, "HSET", "{user:42:cart}:more", "v", "1")
+	all := reports(t, c)
+	for id := range says {
+		if r, ok := all[id]; !ok || r.Problem != "" {
+			t.Errorf("%s: found %v, problem %q", id, ok, r.Problem)
+		}
+	}
+	if len(all) != len(says)+odd {
+		t.Errorf("found %d objects, want %d: %v", len(all), len(says)+odd, sortedKeys(all))
+	}
+}
+
+func TestWhatStrictNotesOfTheServerIsNoObject(t *testing.T) {
+	c := dstest.Start(t)
+	if _, err := lease.TryAcquire(t.Context(), c, "job", lease.Strict()); !errors.Is(err, lease.ErrUnsettled) {
+		t.Fatal(err)
+	}
+	if n := dstest.Int(t, c, "EXISTS", "{redisx:lease:}:server"); n != 1 {
+		t.Error("it notes nothing")
+	}
+	if all := reports(t, c); len(all) > 1 || len(all) == 1 && all["lease redisx job"].Kind == "" {
+		t.Errorf("found %v", all)
+	}
+}
+
+func TestKeysOfOthersAreLeftAlone(t *testing.T) {
+	c := dstest.Start(t)
+	for _, key := range []string{"{user:42:cart}:items", "{a:b:c}:d", "{a:b:c}", "{a}:b", "lease", "redisx:lease:x", "{redisx:lease:%zz}:lease", "{redisx:lease:%41}:lease", "}{", "{", "{}:redisx:fill:"} {
+		dstest.Cmd(t, c, "SET", key, secret)
+	}
+	dstest.Cmd(t, c, "HSET", "{user:42:cart}:meta", "kind", "cart")
+	dstest.Cmd(t, c, "HSET", "{user:42:cart}:more", "v", "1")
 	if all := reports(t, c); len(all) != 0 {
 		t.Errorf("found %v", all)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/ds/limiter"
 	"github.com/redisx/redisx/ds/semaphore"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -37,7 +38,7 @@ func one(t testing.TB, c command.Doer, name string) inspect.Report {
 // A limiter has no Inspect of its own, so what is computed here must be what
 // its script computes.
 func TestALimiterIsReportedAsItWouldDecide(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	for _, rate := range []string{"100/m", "7/3s burst 50", "1000/s", "1/1h30m", "3/7ms burst 9"} {
 		l := limiter.New(c, rate, limiter.Namespace("redisx"))
 		for range 4 {
@@ -98,7 +99,7 @@ func durations(v reflect.Type) []string {
 }
 
 func TestDurationsInJSONSayThatTheyAreNanoseconds(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	leave(t, c)
 	n := 0
 	for id, r := range reports(t, c) {
@@ -114,7 +115,7 @@ func TestDurationsInJSONSayThatTheyAreNanoseconds(t *testing.T) {
 }
 
 func TestARuleOfAGroupIsFoundByWhatItCounts(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	for _, a := range []limiter.Algorithm{limiter.GCRA, limiter.TokenBucket, limiter.FixedWindow, limiter.SlidingWindow} {
 		// What they count may look like a part of a key.
 		for _, counted := range []string{"acme", "a:b", "x:bucket", "rule:y:z", "{a}"} {
@@ -148,13 +149,13 @@ func TestARuleOfAGroupIsFoundByWhatItCounts(t *testing.T) {
 }
 
 func TestAStateThatNoLimiterWritesIsRefused(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	for _, state := range []string{
 		"limiter/1 ", "limiter/1 x", "limiter/1 0 1 1 1 1", "limiter/1 1 0 1 1 1", "limiter/1 1 1 0 1 1", "limiter/1 1 1 1 1 -1",
 		"limiter/1 9223372036854775807 1 1 1 1", "limiter/1 1 9223372036854775807 9223372036854775807 1 1", "limiter/1 1 4503599627370496 2 1 1",
 		"limiter/1 99999999999999999999 1 1 1 1",
 	} {
-		cmd(t, c, "SET", "{redisx:limiter:x}:bucket", state)
+		dstest.Cmd(t, c, "SET", "{redisx:limiter:x}:bucket", state)
 		if r := reports(t, c)["limiter redisx x"]; r.Problem == "" || !strings.Contains(r.Says, "limiter") {
 			t.Errorf("%q: says %q", state, r.Says)
 		}
@@ -162,9 +163,9 @@ func TestAStateThatNoLimiterWritesIsRefused(t *testing.T) {
 }
 
 func TestOneObjectThatIsBrokenDoesNotHideTheOthers(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	leave(t, c)
-	cmd(t, c, "HSET", "{redisx:lease:broken}:lease", "kind", "lease", "v", "1", "id", "x", "token", "no number")
+	dstest.Cmd(t, c, "HSET", "{redisx:lease:broken}:lease", "kind", "lease", "v", "1", "id", "x", "token", "no number")
 	all := reports(t, c)
 	if r := all["lease redisx broken"]; r.Problem == "" {
 		t.Errorf("it says %q", r.Says)
@@ -193,7 +194,7 @@ func TestWhatBecameOfAnOperationIsSaid(t *testing.T) {
 }
 
 func TestASemaphoreThatIsFullTellsWhoHoldsItAndWhoIsNext(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	permit, err := semaphore.New(c, "gpu", 8, semaphore.Owner("node-A")).Acquire(t.Context(), 8)
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +205,7 @@ func TestASemaphoreThatIsFullTellsWhoHoldsItAndWhoIsNext(t *testing.T) {
 	defer func() { cancel(); waiting.Wait() }()
 	for i, owner := range []string{"node-B", "node-C", "node-D"} {
 		waiting.Go(func() { semaphore.New(c, "gpu", 8, semaphore.Owner(owner)).Acquire(ctx, 2) })
-		eventually(t, owner+" waits", func() bool {
+		dstest.Eventually(t, 10*time.Second, owner+" waits", func() bool {
 			info, err := semaphore.Inspect(ctx, c, "gpu")
 			return err == nil && info.Waiting == i+1
 		})
@@ -217,10 +218,10 @@ func TestASemaphoreThatIsFullTellsWhoHoldsItAndWhoIsNext(t *testing.T) {
 }
 
 func TestATagThatWasInvalidatedSaysThatItsValuesDoNotCount(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	leave(t, c)
 	tag := reports(t, c)["tag redisx users"]
-	cmd(t, c, "PERSIST", "{redisx:aside:users}:tag")
+	dstest.Cmd(t, c, "PERSIST", "{redisx:aside:users}:tag")
 	if r := one(t, c, "users"); !strings.HasSuffix(r.Says, " count, without an end: somebody took its TTL away") {
 		t.Errorf("says %q", r.Says)
 	}
@@ -234,7 +235,7 @@ func TestATagThatWasInvalidatedSaysThatItsValuesDoNotCount(t *testing.T) {
 }
 
 func TestOwnersPrintSafely(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	l, err := lease.Acquire(t.Context(), c, "x", lease.Owner("web-1\x1b[2J\n\xff\u202e"))
 	if err != nil {
 		t.Fatal(err)
@@ -252,7 +253,7 @@ func TestOwnersPrintSafely(t *testing.T) {
 }
 
 func TestAnObjectThatIsGoneIsExplainedAsSuch(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	leave(t, c)
 	var objects []inspect.Object
 	for o, err := range inspect.Find(t.Context(), c) {
@@ -266,7 +267,7 @@ func TestAnObjectThatIsGoneIsExplainedAsSuch(t *testing.T) {
 	}
 	for _, o := range objects {
 		for _, k := range o.Keys {
-			cmd(t, c, "DEL", string(k.Name))
+			dstest.Cmd(t, c, "DEL", string(k.Name))
 		}
 		if r, err := inspect.Explain(t.Context(), c, o); err != nil || r.Says == "" || r.Info == nil {
 			t.Errorf("%s %s: %+v, %v", o.Kind, o.Name, r, err)

@@ -6,49 +6,14 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
-	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/inspect"
-	"github.com/redisx/redisx/internal/servers"
-	"github.com/redisx/redisx/internal/servers/serverstest"
-	"github.com/redisx/redisx/resp3"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func connect(t testing.TB, s *servers.Server) *redisx.Client {
-	t.Helper()
-	c, err := redisx.Connect(t.Context(), s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-	return c
-}
-
-// start returns a client of a server of its own.
-func start(t testing.TB) *redisx.Client {
-	t.Helper()
-	return connect(t, serverstest.Start(t))
-}
-
-// cmd runs a command that must succeed.
-func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
-	t.Helper()
-	v, err := c.Cmd(context.Background(), name, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return v
-}
 
 // reports returns all reports by "kind namespace name"; each must be there once.
 func reports(t testing.TB, d command.Doer, opts ...inspect.Option) map[string]inspect.Report {
@@ -81,16 +46,6 @@ func broken(t testing.TB, ctx context.Context, d command.Doer, opts ...inspect.O
 		}
 	}
 	return found, e
-}
-
-// eventually polls until ok, for at most 5 s.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 5 s: %s", what)
-		}
-	}
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

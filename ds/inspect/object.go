@@ -69,6 +69,9 @@ func candidateOf(key string) (candidate, bool) {
 	if !ok {
 		return candidate{}, false
 	}
+	if n.Name == "" && n.Primitive == "lease" && n.Part == "server" {
+		return candidate{}, false // what lease.Strict notes of the server
+	}
 	if n.Primitive == rules.primitive {
 		if c, ok := ruleCandidate(n.Namespace, n.Name, n.Part); ok {
 			return c, true

@@ -137,8 +137,18 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 			again, err = a.settle(ctx)
 		}
 		return a.granted, again, err
+	case refused:
+		held := g.held
+		a.held, a.quiet = &held, nil
+		if reentrant(ctx, held.id) {
+			return false, 0, ErrReentrant
+		}
+		// Who is to wait fairly goes on in the queue.
+		return a.o.fair && !a.queued, a.pause(g.again), nil
 	case seeQueue:
-		return true, 0, nil
+		if !a.queued {
+			return true, 0, nil
+		}
 	case queueFull:
 		return false, 0, ErrQueueFull
 	case isReader:
@@ -146,13 +156,7 @@ func (a *attempt) try(ctx context.Context) (done bool, again time.Duration, err 
 	case neverFits:
 		return false, 0, &NeverFitsError{Weight: a.o.weight, Limit: g.held.limit}
 	}
-	held := g.held
-	a.held, a.quiet = &held, nil
-	if reentrant(ctx, held.id) {
-		return false, 0, ErrReentrant
-	}
-	// Who is to wait fairly goes on in the queue.
-	return a.o.fair && !a.queued, a.pause(g.again), nil
+	return false, 0, errNoGrant
 }
 
 // ask runs acquire.lua, or queue.lua for who has to do with the queue.

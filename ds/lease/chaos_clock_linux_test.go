@@ -14,6 +14,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 	"github.com/redisx/redisx/internal/skew"
 )
@@ -22,7 +23,7 @@ import (
 // line of its stdin, why it has lost it.
 const envClock = "REDISX_TEST_LEASE_CLOCK"
 
-const clockTTL = 2 * time.Second
+const clockTTL = 4 * time.Second
 
 func init() { children[envClock] = clockChild }
 
@@ -141,7 +142,7 @@ func TestTheHoldersWallClock(t *testing.T) {
 func TestTheServersWallClock(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
+	c := dstest.Connect(t, s)
 	clock := moved(t, s.Pid())
 	if clock == nil {
 		return

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -26,7 +27,7 @@ func storm() chaos {
 // register explains, whatever happens to them. The schedule of the faults is the
 // seed's; what they hit is the machine's.
 func TestHistoriesUnderFaults(t *testing.T) {
-	if !long {
+	if !dstest.Long {
 		t.Parallel()
 		storm().play(t).verify(t)
 		return
@@ -54,7 +55,7 @@ func TestHistoriesOfAQueue(t *testing.T) {
 	c.fair, c.leases = true, 3
 	c.faults = []string{"cuts", "late answers", "clock jumps"}
 	c.pause = 300 * time.Millisecond
-	if long {
+	if dstest.Long {
 		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
@@ -68,7 +69,7 @@ func TestHistoriesOverFailovers(t *testing.T) {
 	c := storm()
 	c.faults = []string{"kill -9", "SIGSTOP", "cuts"}
 	c.failovers, c.lag = 400*time.Millisecond, 200*time.Millisecond
-	if long {
+	if dstest.Long {
 		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
@@ -82,7 +83,7 @@ func TestConfirmedGrantsSurviveFailovers(t *testing.T) {
 	c := storm()
 	c.faults = []string{"kill -9", "SIGSTOP", "cuts"}
 	confirmed(&c)
-	if long {
+	if dstest.Long {
 		c.least, c.run = 30*time.Second, 30*time.Second
 	}
 	c.play(t).verify(t)
@@ -97,16 +98,16 @@ func confirmed(c *chaos) {
 
 // TestFiftyProcessesOnOneLease is LE5.
 func TestFiftyProcessesOnOneLease(t *testing.T) {
-	if !long {
+	if !dstest.Long {
 		t.Parallel()
 	}
 	c := chaos{
-		seed: rand.Uint64(), processes: rounds(8, 50), workers: rounds(5, 20), leases: 1, tidy: true,
+		seed: rand.Uint64(), processes: dstest.Rounds(8, 50), workers: dstest.Rounds(5, 20), leases: 1, tidy: true,
 		ttl: time.Second, hold: 10 * time.Millisecond, wait: 10 * time.Second,
 		faults: []string{"cuts"}, run: 3 * time.Second,
 	}
 	c.pause = 500 * time.Millisecond * time.Duration(c.processes) // one cut every 500 ms
-	if long {
+	if dstest.Long {
 		c.run = time.Minute
 	}
 	h := c.play(t)
@@ -118,7 +119,7 @@ func TestFiftyProcessesOnOneLease(t *testing.T) {
 	}
 	rate := float64(n) / h.span().Seconds()
 	t.Logf("LE5: %d processes with %d holders each: %.0f grants a second, no overlap", c.processes, c.workers, rate)
-	if long && rate <= 30 {
+	if dstest.Long && rate <= 30 {
 		t.Errorf("%.0f grants a second, want more than 30", rate)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/faultproxy"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
@@ -184,7 +185,7 @@ func (s *stage) collect() recorded {
 	}
 	for i := range s.leases {
 		var log []string
-		for _, v := range cmd(s.t, s.pair.client(), "LRANGE", chaosLog(i), 0, -1).Elems() {
+		for _, v := range dstest.Cmd(s.t, s.pair.client(), "LRANGE", chaosLog(i), 0, -1).Elems() {
 			log = append(log, v.Text())
 		}
 		h.log = append(h.log, log)
@@ -413,7 +414,7 @@ type pair struct {
 func newPair(t *testing.T, c chaos) *pair {
 	o := servers.Options{Flavor: c.flavor, Args: []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}}
 	p := &pair{t: t, primary: serverstest.Start(t, o)}
-	p.admin = connect(t, p.primary)
+	p.admin = dstest.Connect(t, p.primary)
 	if c.failovers == 0 {
 		return p
 	}

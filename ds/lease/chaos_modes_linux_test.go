@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -31,7 +32,7 @@ func patient() chaos {
 // happens to the processes.
 func TestHistoriesOfEveryMode(t *testing.T) {
 	t.Parallel()
-	if !long {
+	if !dstest.Long {
 		h := mixed().play(t)
 		h.verify(t)
 		h.showsModes(t)
@@ -50,7 +51,7 @@ func TestHistoriesOfEveryMode(t *testing.T) {
 func TestHistoriesOfReadersAndWritersInLine(t *testing.T) {
 	t.Parallel()
 	c := patient()
-	if long {
+	if dstest.Long {
 		c.leases, c.run, c.enough = 24, 20*time.Second, 0
 	}
 	h := c.play(t)
@@ -67,7 +68,7 @@ func TestConfirmedSharesSurviveFailovers(t *testing.T) {
 	c.modes = modes{Shares: 60, Try: true}
 	c.faults = []string{"SIGSTOP", "cuts"}
 	confirmed(&c)
-	if long {
+	if dstest.Long {
 		c.run, c.enough = 20*time.Second, 0
 	}
 	c.play(t).verify(t)

@@ -85,13 +85,18 @@ func (l *Lease) read(cmds []command.Request, replies []resp3.Value) ([]resp3.Val
 		l.hold.Refused(server, reason, e)
 		return nil, e
 	}
-	if n := len(replies); n > 0 {
-		if err := replies[n-1].Err(); err != nil {
-			// Not Refused, although this command may have been: those before
-			// it have run, so sending all of them again is not safe.
-			e := &command.Error{Command: cmds[n-1].Name(), Phase: "reply", Node: "the server", Outcome: command.Done, Err: err}
-			return replies[:n-1], fmt.Errorf("lease: %s: command %d: %w", l.name, n-1, e)
-		}
+	last := len(replies) - 1
+	if last >= 0 {
+		err = replies[last].Err()
+	}
+	switch {
+	case last >= len(cmds), err == nil && last < len(cmds)-1:
+		return nil, wrap(l.name, &resp3.TypeError{Want: "a reply for each command", Got: resp3.Array})
+	case err != nil:
+		// Not Refused, although this command may have been: those before
+		// it have run, so sending all of them again is not safe.
+		e := &command.Error{Command: cmds[last].Name(), Phase: "reply", Node: "the server", Outcome: command.Done, Err: err}
+		return replies[:last], fmt.Errorf("lease: %s: command %d: %w", l.name, last, e)
 	}
 	return replies, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 	"github.com/redisx/redisx/resp3"
@@ -17,7 +18,7 @@ func raw(name string, args ...any) command.Request { return command.Untyped(name
 
 func TestDoRunsAllAndReturnsTheReplies(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	l := acquire(t, c, "job")
 	defer release(t, l)
 	binary := "a\x00\r\n\xff"
@@ -58,7 +59,7 @@ func TestDoRunsAllAndReturnsTheReplies(t *testing.T) {
 
 func TestDoStopsAtTheFirstError(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	l := acquire(t, c, "job")
 	defer release(t, l)
 	got, err := l.Do(t.Context(), raw("SET", "k", "v"), raw("INCR", "n"), raw("INCR", "k"), raw("SET", "after", "1"))
@@ -68,14 +69,14 @@ func TestDoStopsAtTheFirstError(t *testing.T) {
 	if command.SafeToRetry(err) {
 		t.Error("the error calls a repeat safe, though two commands have run")
 	}
-	if number(t, c, "EXISTS", "k", "n") != 2 || number(t, c, "EXISTS", "after") != 0 {
+	if dstest.Int(t, c, "EXISTS", "k", "n") != 2 || dstest.Int(t, c, "EXISTS", "after") != 0 {
 		t.Error("want what was before the error written, and what was after it not")
 	}
 }
 
 func TestDoIsRefusedWhenTheLeaseIsNotOurs(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	key, _ := lease.Keys("job")
 	for _, tt := range []struct {
 		name   string
@@ -83,10 +84,10 @@ func TestDoIsRefusedWhenTheLeaseIsNotOurs(t *testing.T) {
 		holder string
 	}{
 		{"released", func(l *lease.Lease) { release(t, l) }, ""},
-		{"deleted", func(*lease.Lease) { cmd(t, c, "DEL", key) }, ""},
-		{"flushed", func(*lease.Lease) { cmd(t, c, "FLUSHALL") }, ""},
+		{"deleted", func(*lease.Lease) { dstest.Cmd(t, c, "DEL", key) }, ""},
+		{"flushed", func(*lease.Lease) { dstest.Cmd(t, c, "FLUSHALL") }, ""},
 		{"granted to another", func(*lease.Lease) {
-			cmd(t, c, "DEL", key)
+			dstest.Cmd(t, c, "DEL", key)
 			b := acquire(t, c, "job", lease.Owner("b"))
 			t.Cleanup(func() { _ = b.Release(context.Background()) })
 		}, "b"},
@@ -100,7 +101,7 @@ func TestDoIsRefusedWhenTheLeaseIsNotOurs(t *testing.T) {
 		} else if (tt.holder != "") != (fenced.HolderToken > l.Token()) {
 			t.Errorf("%s: the holder's token is %d, ours %d", tt.name, fenced.HolderToken, l.Token())
 		}
-		if number(t, c, "EXISTS", "k") != 0 {
+		if dstest.Int(t, c, "EXISTS", "k") != 0 {
 			t.Errorf("%s: the refused write was made", tt.name)
 		}
 		if l.Context().Err() == nil || !errors.Is(context.Cause(l.Context()), lease.ErrLost) {
@@ -111,7 +112,7 @@ func TestDoIsRefusedWhenTheLeaseIsNotOurs(t *testing.T) {
 
 func TestDoRefusesWhatCannotBeFenced(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	l := acquire(t, c, "job")
 	defer release(t, l)
 	for _, r := range []command.Request{
@@ -144,10 +145,10 @@ func TestDoRefusesWhatCannotBeFenced(t *testing.T) {
 // use keys of several slots or of slots that are not its own.
 func TestDoDeclaresItsKeys(t *testing.T) {
 	t.Parallel()
-	c := connect(t, serverstest.Start(t, servers.Options{Args: []string{"--cluster-enabled", "yes"}}))
-	cmd(t, c, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-	eventually(t, 5e9, "the cluster is up", func() bool {
-		return strings.Contains(cmd(t, c, "CLUSTER", "INFO").Text(), "cluster_state:ok")
+	c := dstest.Connect(t, serverstest.Start(t, servers.Options{Args: []string{"--cluster-enabled", "yes"}}))
+	dstest.Cmd(t, c, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	dstest.Eventually(t, 5e9, "the cluster is up", func() bool {
+		return strings.Contains(dstest.Cmd(t, c, "CLUSTER", "INFO").Text(), "cluster_state:ok")
 	})
 	l := acquire(t, c, "job")
 	defer release(t, l)

@@ -63,9 +63,9 @@
 // up and the release in the background came before it. Nobody holds the lease
 // then, and it lapses after one TTL.
 //
-// Without Fair waiters are served in no order: see the queue below. Leases are
-// not reentrant: Acquire with a context that comes from the same lease returns
-// ErrReentrant.
+// Without Fair the waiters of different clients are served in no order: see the
+// queue below. Leases are not reentrant: Acquire with a context that comes from
+// the same lease returns ErrReentrant.
 //
 // # The queue
 //
@@ -91,9 +91,11 @@
 // server first. The queue of one lease has at most 10 000 tickets of some
 // 400 bytes; beyond that Acquire returns ErrQueueFull.
 //
-// Without Fair, and while nobody is in the queue, those who wait all ask again
-// when the lease is released, and the one who released it may well be faster
-// than all of them.
+// Without Fair, and while nobody is in the queue, those who wait on one client
+// line up there: the first asks for all of them, and again when the lease is
+// released; if it fails, each asks for itself. Between the clients there is no
+// order: the first of each line asks upon a release, and TryAcquire may well be
+// faster than all of them. Strict attempts are not part of a line.
 //
 // # Shared leases
 //

@@ -202,7 +202,7 @@ func (e *FencedError) Unwrap() error { return ErrFenced }
 
 // Explain says what to do.
 func (e *FencedError) Explain() string {
-	return fmt.Sprintf("Lease %q had lapsed or was released before this write reached the server, which therefore ran none of its commands. Stop the work, acquire again and read again what the work stood on.", e.Name)
+	return fmt.Sprintf("Lease %q was not ours any more when this write reached the server, which therefore ran none of its commands. Stop the work, acquire again and read again what the work stood on.", e.Name)
 }
 
 func sentinel(s, err error) []error {

@@ -13,6 +13,7 @@ import (
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
@@ -93,13 +94,8 @@ func (s story) play(t *testing.T, srv interface{ URL() string }) history {
 		defer c.Close()
 		first = c
 		// Two views of a client: one renews, one cannot.
-		sound, dead := &faulty{Client: c}, &faulty{Client: c}
-		dead.setFail(func(r command.Request) (error, error) {
-			if is(r, lease.RenewDigest()) {
-				return maybe(r), nil
-			}
-			return nil, nil
-		})
+		sound := &dstest.Lossy{Client: c}
+		dead := &dstest.Lossy{Client: c, Drop: func(r command.Request) bool { return dstest.Runs(r, lease.RenewScript()) }}
 		for range s.workers {
 			wg.Go(func() {
 				for range s.loops {
@@ -125,18 +121,18 @@ func (s story) play(t *testing.T, srv interface{ URL() string }) history {
 		}
 	}
 	wg.Wait()
-	for _, v := range cmd(t, first, "LRANGE", storyLog, 0, -1).Elems() {
+	for _, v := range dstest.Cmd(t, first, "LRANGE", storyLog, 0, -1).Elems() {
 		token, err := v.Int()
 		if err != nil {
 			t.Fatal(err)
 		}
 		h.log = append(h.log, token)
 	}
-	h.counter, _ = cmd(t, first, "GET", storyCounter).Int()
+	h.counter, _ = dstest.Cmd(t, first, "GET", storyCounter).Int()
 	return h
 }
 
-func (s story) tenure(d *faulty, stalls, flush bool) (tenure, error) {
+func (s story) tenure(d *dstest.Lossy, stalls, flush bool) (tenure, error) {
 	ctx := context.Background()
 	l, err := acquireInTime(d, "story", lease.TTL(s.ttl))
 	if err != nil {
@@ -197,7 +193,7 @@ func acquireInTime(d command.Doer, name string, opts ...lease.Option) (*lease.Le
 }
 
 func TestOneHolderAtATime(t *testing.T) {
-	s := story{clients: 4, workers: 16, loops: rounds(20, 200), ttl: 2 * time.Second}
+	s := story{clients: 4, workers: 16, loops: dstest.Rounds(20, 200), ttl: 10 * time.Second}
 	begin := time.Now()
 	h := s.play(t, serverstest.Start(t))
 	report(t, h)
@@ -224,7 +220,7 @@ func report(t *testing.T, h history) {
 // stalling is a story with holders that sleep past their end, release late, and
 // with fences that vanish.
 func stalling() story {
-	return story{clients: 2, workers: 4, loops: rounds(12, 120), ttl: 60 * time.Millisecond, stall: 5, flush: 3}
+	return story{clients: 2, workers: 4, loops: dstest.Rounds(12, 120), ttl: 60 * time.Millisecond, stall: 5, flush: 3}
 }
 
 func TestOneHolderAtATimeAlsoWhenSomeStall(t *testing.T) {

@@ -11,6 +11,3 @@ func ReadersKey(name string) string { return namesOf("", name).readers }
 
 // ID returns the id of the acquisition.
 func ID(l *Lease) string { return l.id }
-
-// QueueDigest is the digest of queue.lua.
-func QueueDigest() string { return lua.queue.Digest() }

@@ -32,10 +32,13 @@ func Keys(name string) (lease, fence string) {
 	return n.lease, n.fence
 }
 
-// The digests of the scripts, by which a wrapper knows the steps.
-func AcquireDigest() string { return lua.acquire.Script().Digest() }
-func RenewDigest() string   { return lua.renew.Digest() }
-func ReleaseDigest() string { return lua.release.Script().Digest() }
+// The scripts, by which a wrapper knows the steps. They are functions because of
+// Plant.
+func AcquireScript() *command.Script { return lua.acquire.Script() }
+func RenewScript() *command.Script   { return lua.renew }
+func ReleaseScript() *command.Script { return lua.release.Script() }
+func QueueScript() *command.Script   { return lua.queue }
+func LeaveScript() *command.Script   { return lua.leave }
 
 // Plant changes one script until the test ends: a bug that a checker has to
 // find. script is the name of its file.

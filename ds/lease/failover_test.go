@@ -10,6 +10,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -19,11 +20,11 @@ func startPair(t *testing.T) (primary, replica *servers.Server) {
 	t.Helper()
 	primary = serverstest.Start(t, servers.Options{Args: []string{"--repl-diskless-sync-delay", "0"}})
 	replica = serverstest.Start(t, servers.Options{Args: []string{"--repl-diskless-sync-delay", "0"}})
-	follow(t, connect(t, replica), primary)
-	p := connect(t, primary)
+	follow(t, dstest.Connect(t, replica), primary)
+	p := dstest.Connect(t, primary)
 	// The primary sends nothing before the replica's first acknowledgement, which
 	// comes within a second of "online".
-	eventually(t, 20*time.Second, "a grant that the replica confirms", func() bool {
+	dstest.Eventually(t, 20*time.Second, "a grant that the replica confirms", func() bool {
 		l, err := lease.Acquire(t.Context(), p, "first", lease.Replicas(1, 500*time.Millisecond))
 		if err == nil {
 			release(t, l)
@@ -40,9 +41,9 @@ func follow(t *testing.T, r *redisx.Client, primary *servers.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd(t, r, "REPLICAOF", host, port)
-	eventually(t, 20*time.Second, "the replica is in step", func() bool {
-		return strings.Contains(cmd(t, r, "INFO", "replication").Text(), "master_link_status:up")
+	dstest.Cmd(t, r, "REPLICAOF", host, port)
+	dstest.Eventually(t, 20*time.Second, "the replica is in step", func() bool {
+		return strings.Contains(dstest.Cmd(t, r, "INFO", "replication").Text(), "master_link_status:up")
 	})
 }
 
@@ -50,15 +51,15 @@ func follow(t *testing.T, r *redisx.Client, primary *servers.Server) {
 // reaches the replica, so that a counter would repeat.
 func TestTheTokenRisesOverAFailover(t *testing.T) {
 	primary, replica := startPair(t)
-	r := connect(t, replica)
-	n := rounds(20, 100)
+	r := dstest.Connect(t, replica)
+	n := dstest.Rounds(20, 100)
 	for range n {
 		p, err := redisx.Connect(t.Context(), primary.URL())
 		if err != nil {
 			t.Fatal(err)
 		}
 		release(t, acquire(t, p, "job"))
-		cmd(t, r, "REPLICAOF", "NO", "ONE") // the link breaks
+		dstest.Cmd(t, r, "REPLICAOF", "NO", "ONE") // the link breaks
 		a := acquire(t, p, "job", lease.TTL(time.Minute))
 		primary.Kill()
 		b := acquire(t, r, "job", lease.TTL(time.Minute))
@@ -78,21 +79,16 @@ func TestTheTokenRisesOverAFailover(t *testing.T) {
 func TestAGrantLostInAFailoverIsLostForThatReason(t *testing.T) {
 	t.Parallel()
 	primary, replica := startPair(t)
-	p, r := connect(t, primary), connect(t, replica)
-	cmd(t, r, "REPLICAOF", "NO", "ONE")
-	before := scriptsRun(t, p)
-	l := acquire(t, p, "job", lease.TTL(15*time.Second))
-	// Until the renewal that tells which server this is, and no longer. Its answer
-	// comes before that to the next command.
-	eventually(t, 5*time.Second, "the first renewal", func() bool { return scriptsRun(t, p) >= before+2 })
-	cmd(t, p, "PING")
-	time.Sleep(100 * time.Millisecond)
+	p, r := dstest.Connect(t, primary), dstest.Connect(t, replica)
+	dstest.Cmd(t, r, "REPLICAOF", "NO", "ONE")
+	l := acquire(t, p, "job", lease.TTL(9*time.Second))
+	renewed(t, l) // which tells what server this is
 	primary.Kill()
 	_, port, err := net.SplitHostPort(primary.Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd(t, r, "CONFIG", "SET", "port", port) // it takes the primary's place
+	dstest.Cmd(t, r, "CONFIG", "SET", "port", port) // it takes the primary's place
 	select {
 	case <-l.Context().Done():
 	case <-time.After(10 * time.Second):
@@ -107,14 +103,14 @@ func TestAGrantLostInAFailoverIsLostForThatReason(t *testing.T) {
 func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 	t.Parallel()
 	primary, replica := startPair(t)
-	c := connect(t, primary)
+	c := dstest.Connect(t, primary)
 	const within = 200 * time.Millisecond
 	release(t, acquire(t, c, "job", lease.Replicas(1, 2*time.Second)))
 	if err := replica.Pause(); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"job", "other"} {
-		lag, begin := machineLag(t), time.Now()
+		lag, begin := dstest.Lag(t), time.Now()
 		l, err := lease.Acquire(t.Context(), c, name, lease.Replicas(1, within))
 		took, worst := time.Since(begin), lag()
 		var short *lease.NotReplicatedError
@@ -123,21 +119,21 @@ func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 		}
 		// An idle server looks at its timeouts every 100 ms.
 		late := 120 * time.Millisecond
-		if !long {
+		if !dstest.Long {
 			late = time.Second // the race detector and the tests of other packages take their part
 		}
 		if took < within || took-2*worst > within+late {
 			t.Errorf("Acquire returned after %v, want %v and at most %v more", took, within, late)
 		}
 		t.Logf("LE3: %v after %v", err, took)
-		eventually(t, 5*time.Second, "the release of the grant", func() bool {
-			return number(t, c, "EXISTS", first(lease.Keys(name))) == 0
+		dstest.Eventually(t, 5*time.Second, "the release of the grant", func() bool {
+			return dstest.Int(t, c, "EXISTS", first(lease.Keys(name))) == 0
 		})
 	}
 	if err := replica.Resume(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "a grant once the replica is back", func() bool {
+	dstest.Eventually(t, 5*time.Second, "a grant once the replica is back", func() bool {
 		l, err := lease.Acquire(t.Context(), c, "job", lease.Replicas(1, time.Second))
 		if err == nil {
 			release(t, l)
@@ -152,17 +148,14 @@ func TestAGrantThatReplicasDoNotConfirmIsNone(t *testing.T) {
 func TestALeaseEndsWhenReplicasDoNotConfirmItsRenewals(t *testing.T) {
 	t.Parallel()
 	primary, replica := startPair(t)
-	c := connect(t, primary)
-	const ttl = 1600 * time.Millisecond
+	c := dstest.Connect(t, primary)
+	const ttl = 2800 * time.Millisecond
 	l := acquire(t, c, "job", lease.TTL(ttl), lease.Replicas(1, ttl/4))
-	time.Sleep(2 * ttl)
-	if err := context.Cause(l.Context()); err != nil {
-		t.Fatalf("lost while its replica confirms: %v", err)
-	}
+	renewed(t, l) // while its replica confirms
 	if err := replica.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	lag, begin := machineLag(t), time.Now()
+	lag, begin := dstest.Lag(t), time.Now()
 	select {
 	case <-l.Context().Done():
 	case <-time.After(5 * ttl):
@@ -181,7 +174,7 @@ func TestALeaseEndsWhenReplicasDoNotConfirmItsRenewals(t *testing.T) {
 
 func TestWhoIsRefusedNeedsNoReplica(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	defer release(t, acquire(t, c, "job"))
 	if _, err := lease.TryAcquire(t.Context(), c, "job", lease.Replicas(1, 50*time.Millisecond)); !errors.Is(err, lease.ErrHeld) {
 		t.Errorf("TryAcquire: %v, want ErrHeld", err)

@@ -15,7 +15,9 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -25,13 +27,11 @@ import (
 func raceReleaseAndRenew(t *testing.T, c *redisx.Client, n int) (left, renewals int64) {
 	const workers, ttl = 64, 90 * time.Millisecond
 	var next, leaks, renewed atomic.Int64
-	f := &faulty{Client: c}
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.RenewDigest()) {
+	f := &dstest.Lossy{Client: c, Before: func(r command.Request) {
+		if dstest.Runs(r, lease.RenewScript()) {
 			renewed.Add(1)
 		}
-		return nil, nil
-	})
+	}}
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -72,12 +72,12 @@ func raceReleaseAndRenew(t *testing.T, c *redisx.Client, n int) (left, renewals 
 
 // TestReleaseRacedWithRenewLeavesNoKey is LE8.
 func TestReleaseRacedWithRenewLeavesNoKey(t *testing.T) {
-	onServers(t, releaseRacedWithRenew)
+	dstest.Servers(t, releaseRacedWithRenew)
 }
 
-func releaseRacedWithRenew(t *testing.T, s *servers.Server) {
-	c := connect(t, s)
-	n := rounds(6_000, 40_000) // of each flavor: more than 100 000 in all
+func releaseRacedWithRenew(t *testing.T, f servers.Flavor) {
+	c := dstest.Start(t, f)
+	n := dstest.Rounds(6_000, 40_000) // of each flavor: more than 100 000 in all
 	left, renewals := raceReleaseAndRenew(t, c, n)
 	if left != 0 {
 		t.Errorf("%d of %d rounds left a key with a TTL and no holder", left, n)
@@ -89,7 +89,7 @@ func releaseRacedWithRenew(t *testing.T, s *servers.Server) {
 }
 
 func TestTheRaceFindsARenewalThatMakesKeys(t *testing.T) {
-	c := start(t)
+	c := dstest.Start(t)
 	lease.Plant(t, "renew", "answer = why_not(answer, fence, id, ARGV[3 * i - 1])", "answer = redis.call('HSET', lease, 'id', id)")
 	if left, _ := raceReleaseAndRenew(t, c, 500); left == 0 {
 		t.Error("a renewal that re-creates the key was not found")
@@ -99,13 +99,14 @@ func TestTheRaceFindsARenewalThatMakesKeys(t *testing.T) {
 // TestScriptsFlushedUnderway is LE11.
 func TestScriptsFlushedUnderway(t *testing.T) {
 	t.Parallel()
-	onServers(t, scriptsFlushed)
+	dstest.Servers(t, scriptsFlushed)
 }
 
-func scriptsFlushed(t *testing.T, s *servers.Server) {
-	c, admin := connect(t, s), connect(t, s)
+func scriptsFlushed(t *testing.T, f servers.Flavor) {
+	s := serverstest.Start(t, servers.Options{Flavor: f})
+	c, admin := dstest.Connect(t, s), dstest.Connect(t, s)
 	const workers = 4
-	n := rounds(1000, 10_000)
+	n := dstest.Rounds(1000, 10_000)
 	stop := make(chan struct{})
 	var flusher sync.WaitGroup
 	var flushes int
@@ -148,21 +149,20 @@ func scriptsFlushed(t *testing.T, s *servers.Server) {
 // TestAServerOutOfMemory is LE12.
 func TestAServerOutOfMemory(t *testing.T) {
 	t.Parallel()
-	onServers(t, outOfMemory)
+	dstest.Servers(t, outOfMemory)
 }
 
-func outOfMemory(t *testing.T, s *servers.Server) {
-	c := connect(t, s)
-	l := acquire(t, c, "job", lease.TTL(time.Second))
+func outOfMemory(t *testing.T, f servers.Flavor) {
+	c := dstest.Start(t, f)
+	l := acquire(t, c, "job", lease.TTL(3*time.Second))
 	release(t, acquire(t, c, "warm"))
-	cmd(t, c, "CONFIG", "SET", "maxmemory", "1")
+	dstest.Cmd(t, c, "CONFIG", "SET", "maxmemory", "1")
 	_, err := lease.Acquire(t.Context(), c, "other")
 	if !command.IsCode(err, "OOM") || !strings.Contains(err.Error(), "other") {
 		t.Errorf("Acquire: %v, want OOM", err)
 	}
-	time.Sleep(2 * time.Second) // two TTLs: it must renew
-	if err := context.Cause(l.Context()); err != nil {
-		t.Errorf("lost: %v", err)
+	for range 2 {
+		renewed(t, l)
 	}
 	if _, err := l.Do(t.Context(), command.Untyped("SET", "x", "1").Request()); !command.IsCode(err, "OOM") {
 		t.Errorf("Do: %v, want OOM", err)
@@ -171,33 +171,26 @@ func outOfMemory(t *testing.T, s *servers.Server) {
 	if s, err := lease.Inspect(t.Context(), c, "job"); err != nil || s.Held {
 		t.Errorf("Inspect: %+v, %v; want it free", s, err)
 	}
-	cmd(t, c, "SCRIPT", "FLUSH")
-	if keys := cmd(t, c, "KEYS", "*lease").Elems(); len(keys) != 0 {
+	dstest.Cmd(t, c, "SCRIPT", "FLUSH")
+	if keys := dstest.Cmd(t, c, "KEYS", "*lease").Elems(); len(keys) != 0 {
 		t.Errorf("keys left: %v", keys)
 	}
 }
 
-func maybe(r command.Request) error {
-	return &command.Error{Command: r.Name(), Node: "test", Phase: "read", Outcome: command.Maybe, Err: io.ErrUnexpectedEOF}
-}
-
 func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
+	f := &dstest.Lossy{Client: dstest.Start(t)}
 	release(t, acquire(t, f, "job")) // loads the scripts
 	var asked atomic.Int64
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.AcquireDigest()) && asked.Add(1) == 1 {
-			return nil, maybe(r)
-		}
-		return nil, nil
+	f.Change(func() {
+		f.Lose = func(r command.Request) bool { return dstest.Runs(r, lease.AcquireScript()) && asked.Add(1) == 1 }
 	})
 	l := acquire(t, f, "job")
 	s, err := lease.Inspect(t.Context(), f.Client, "job")
 	if err != nil || s.Token != l.Token() || asked.Load() != 2 {
 		t.Errorf("Inspect: %+v, %v after %d requests; want the token %d after 2", s, err, asked.Load(), l.Token())
 	}
-	if last := number(t, f.Client, "HGET", second(lease.Keys("job")), "last"); last != l.Token() {
+	if last := dstest.Int(t, f.Client, "HGET", second(lease.Keys("job")), "last"); last != l.Token() {
 		t.Errorf("the fence stands at %d, the token is %d: granted twice", last, l.Token())
 	}
 	release(t, l)
@@ -205,15 +198,12 @@ func TestALostAnswerIsAskedForOnceMore(t *testing.T) {
 
 func TestTheWindowStartsBeforeTheRequest(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
-	release(t, acquire(t, f, "job"))
-	const ttl, slow = time.Second, 300 * time.Millisecond
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.AcquireDigest()) {
+	const ttl, slow = 10 * time.Second, 300 * time.Millisecond
+	f := &dstest.Lossy{Client: dstest.Start(t), Before: func(r command.Request) {
+		if dstest.Runs(r, lease.AcquireScript()) {
 			time.Sleep(slow)
 		}
-		return nil, nil
-	})
+	}}
 	l := acquire(t, f, "job", lease.TTL(ttl))
 	if r := l.Remaining(); r > ttl*9/10-slow {
 		t.Errorf("a request that took %v left %v of trust, want %v at most", slow, r, ttl*9/10-slow)
@@ -223,53 +213,56 @@ func TestTheWindowStartsBeforeTheRequest(t *testing.T) {
 
 func TestAGrantThatCameTooLateIsNoLease(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
-	release(t, acquire(t, f, "job"))
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.AcquireDigest()) {
-			time.Sleep(600 * time.Millisecond)
+	const ttl = 600 * time.Millisecond
+	key, _ := lease.Keys("job")
+	f := &dstest.Lossy{Client: dstest.Start(t)}
+	f.Lose = func(r command.Request) bool {
+		if dstest.Runs(r, lease.AcquireScript()) {
+			dstest.Cmd(t, f.Client, "PERSIST", key) // only a release ends it now
+			time.Sleep(ttl)
 		}
-		return nil, nil
-	})
-	l, err := lease.Acquire(t.Context(), f, "job", lease.TTL(600*time.Millisecond))
+		return false
+	}
+	l, err := lease.Acquire(t.Context(), f, "job", lease.TTL(ttl))
 	if l != nil || !errors.Is(err, lease.ErrLost) {
 		t.Errorf("Acquire: %v, %v; want ErrLost", l, err)
 	}
-	eventually(t, 400*time.Millisecond, "its release", func() bool {
-		return number(t, f.Client, "EXISTS", first(lease.Keys("job"))) == 0
-	})
+	dstest.Eventually(t, 10*time.Second, "its release", func() bool { return dstest.Int(t, f.Client, "EXISTS", key) == 0 })
 }
 
 func second(_, b string) string { return b }
 
 func TestAnUnseenGrantIsReleased(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
 	key, _ := lease.Keys("job")
-	release(t, acquire(t, f, "job"))
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.AcquireDigest()) {
-			return nil, maybe(r)
-		}
-		return nil, nil
-	})
+	var left atomic.Bool
+	f := &dstest.Lossy{
+		Client: dstest.Start(t),
+		Before: func(r command.Request) {
+			if dstest.Runs(r, lease.LeaveScript()) {
+				left.Store(true)
+			}
+		},
+		Lose: func(r command.Request) bool { return dstest.Runs(r, lease.AcquireScript()) },
+	}
 	for name, try := range map[string]func(context.Context, command.Doer, string, ...lease.Option) (*lease.Lease, error){
 		"Acquire": lease.Acquire, "TryAcquire": lease.TryAcquire,
 	} {
-		l, err := try(t.Context(), f, "job")
+		l, err := try(t.Context(), f, "job", lease.TTL(time.Minute))
 		if l != nil || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("%s: %v, %v; want the lost connection", name, l, err)
 		}
-		eventually(t, time.Second, name+": the release of the unseen grant", func() bool {
-			return number(t, f.Client, "EXISTS", key) == 0
+		dstest.Eventually(t, 10*time.Second, name+": the release of the unseen grant", func() bool {
+			return dstest.Int(t, f.Client, "EXISTS", key) == 0
 		})
 	}
-	// A Doer that owns no goroutines gets it done before the call returns.
+	// A Doer that owns no goroutines is asked for it before the call returns.
+	left.Store(false)
 	if _, err := lease.TryAcquire(t.Context(), onlyDo{f}, "job"); err == nil {
 		t.Error("TryAcquire succeeded")
 	}
-	if n := number(t, f.Client, "EXISTS", key); n != 0 {
-		t.Error("through a plain Doer the unseen grant stayed")
+	if !left.Load() {
+		t.Error("through a plain Doer nobody released the unseen grant")
 	}
 }
 
@@ -282,19 +275,12 @@ func (o onlyDo) Do(ctx context.Context, r command.Request) (command.Reply, error
 
 func TestAReleaseWithALostAnswerCanBeRepeated(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
-	release(t, acquire(t, f, "job"))
+	f := &dstest.Lossy{Client: dstest.Start(t), Lose: func(r command.Request) bool { return dstest.Runs(r, lease.ReleaseScript()) }}
 	l := acquire(t, f, "job")
-	f.setFail(func(r command.Request) (error, error) {
-		if is(r, lease.ReleaseDigest()) {
-			return nil, maybe(r)
-		}
-		return nil, nil
-	})
 	if err := l.Release(t.Context()); !errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, lease.ErrLost) {
 		t.Errorf("Release: %v, want the lost connection", err)
 	}
-	f.setFail(nil)
+	f.Change(func() { f.Lose = nil })
 	if err := l.Release(t.Context()); err != nil {
 		t.Errorf("the second Release: %v, want nil: the first may have done it", err)
 	}
@@ -304,7 +290,7 @@ func TestAReleaseWithALostAnswerCanBeRepeated(t *testing.T) {
 // answers (the server has renewed) and the requests (it has not).
 func TestRenewalsLostForLessThanTheTTLAreBridged(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
+	f := &dstest.Lossy{Client: dstest.Start(t)}
 	ttl := time.Second
 	for !bridgesOutages(t, f, ttl) {
 		// A third of the TTL is what a busy machine may use up.
@@ -316,38 +302,38 @@ func TestRenewalsLostForLessThanTheTTLAreBridged(t *testing.T) {
 
 // bridgesOutages reports false if the machine was too late for the test to say
 // anything.
-func bridgesOutages(t *testing.T, f *faulty, ttl time.Duration) bool {
+func bridgesOutages(t *testing.T, f *dstest.Lossy, ttl time.Duration) bool {
 	t.Helper()
-	lag := machineLag(t)
+	lag := dstest.Lag(t)
 	l := acquire(t, f, "job", lease.TTL(ttl))
 	for i := range 4 {
 		outage := time.Now().Add(ttl * 2 / 5)
-		f.setFail(func(r command.Request) (error, error) {
-			switch lost := time.Now().Before(outage) && is(r, lease.RenewDigest()); {
-			case lost && i%2 == 0:
-				return maybe(r), nil
-			case lost:
-				return nil, maybe(r)
+		lost := func(r command.Request) bool {
+			return time.Now().Before(outage) && dstest.Runs(r, lease.RenewScript())
+		}
+		f.Change(func() {
+			if f.Drop, f.Lose = lost, nil; i%2 == 1 {
+				f.Drop, f.Lose = nil, lost
 			}
-			return nil, nil
 		})
 		time.Sleep(ttl * 3 / 2)
 	}
 	cause := context.Cause(l.Context())
+	if err := l.Release(t.Context()); cause == nil {
+		cause = err // it may have been lost on the way here
+	}
 	if cause != nil && lag() > ttl/20 {
-		_ = l.Release(t.Context())
 		return false
 	}
 	if cause != nil {
 		t.Errorf("lost: %v", cause)
 	}
-	release(t, l)
 	return true
 }
 
 func TestRenewalsLostForLongerEndItBeforeTheServerDoes(t *testing.T) {
 	t.Parallel()
-	f := &faulty{Client: start(t)}
+	f := &dstest.Lossy{Client: dstest.Start(t)}
 	for _, answers := range []bool{false, true} {
 		// Between the end and the look at the server there is a tenth of the TTL,
 		// which a busy machine may use up.
@@ -363,17 +349,14 @@ func TestRenewalsLostForLongerEndItBeforeTheServerDoes(t *testing.T) {
 
 // endsBeforeTheServerDoes reports false if the machine was too late for the
 // test to say anything.
-func endsBeforeTheServerDoes(t *testing.T, f *faulty, answers bool, ttl time.Duration) bool {
+func endsBeforeTheServerDoes(t *testing.T, f *dstest.Lossy, answers bool, ttl time.Duration) bool {
 	t.Helper()
 	l := acquire(t, f, "job", lease.TTL(ttl))
-	f.setFail(func(r command.Request) (error, error) {
-		switch {
-		case !is(r, lease.RenewDigest()):
-			return nil, nil
-		case answers:
-			return nil, maybe(r)
+	renewal := func(r command.Request) bool { return dstest.Runs(r, lease.RenewScript()) }
+	f.Change(func() {
+		if f.Drop = renewal; answers {
+			f.Drop, f.Lose = nil, renewal
 		}
-		return maybe(r), nil
 	})
 	end := time.Now().Add(l.Remaining())
 	for l.Context().Err() == nil {
@@ -392,19 +375,20 @@ func endsBeforeTheServerDoes(t *testing.T, f *faulty, answers bool, ttl time.Dur
 	if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" || !late && !errors.Is(cause, io.ErrUnexpectedEOF) {
 		t.Errorf("the cause is %v", cause)
 	}
-	f.setFail(nil)
+	f.Change(func() { f.Drop, f.Lose = nil, nil })
 	_ = l.Release(t.Context())
 	return !late
 }
 
-// TestWaitersWakeOnRelease measures from the start of Release to the return of
-// the waiting Acquire.
+// TestWaitersWakeOnRelease: they are told, so none waits for the end of the TTL
+// or asks again and again. It measures from the start of Release to the return
+// of the waiting Acquire.
 func TestWaitersWakeOnRelease(t *testing.T) {
 	s := serverstest.Start(t)
-	a, b := connect(t, s), connect(t, s)
-	n := rounds(200, 2000)
+	a, b := dstest.Connect(t, s), dstest.Connect(t, s)
+	n := dstest.Rounds(200, 2000)
 	took := make([]time.Duration, 0, n)
-	lag := machineLag(t)
+	lag, before := dstest.Lag(t), wait.Counts()
 	for range n {
 		held := acquire(t, a, "job", lease.TTL(time.Minute))
 		got := make(chan time.Time, 1)
@@ -424,64 +408,51 @@ func TestWaitersWakeOnRelease(t *testing.T) {
 		took = append(took, (<-got).Sub(begin))
 		wg.Wait()
 	}
-	worst := lag()
+	worst, after := lag(), wait.Counts()
 	slices.Sort(took)
 	t.Logf("woken after a release: p50 %v, p99 %v, max %v of %d; the machine itself was late by up to %v", took[n/2], took[n*99/100], took[n-1], n, worst)
-	if over := took[n-1] - 2*worst; over > 50*time.Millisecond {
+	if after.Push == before.Push || after.Poll != before.Poll || after.Events != before.Events {
+		t.Errorf("waited as %+v before and as %+v after, want pushes alone", before, after)
+	}
+	if over := took[n-1] - 2*worst; over > 10*time.Second || dstest.Long && over > 50*time.Millisecond {
 		t.Errorf("a waiter woke %v after the release and the machine could run it, want at most 50 ms", over)
 	}
 }
 
+// TestWaitersGetALeaseThatLapses, by their own clocks: this server tells nobody
+// of keys that expire.
 func TestWaitersGetALeaseThatLapses(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := lease.Acquire(ctx, c, "job", lease.TTL(200*time.Millisecond)); err != nil {
+	c := dstest.Connect(t, serverstest.Start(t, servers.Options{Args: []string{"--enable-debug-command", "yes"}}))
+	dstest.Cmd(t, c, "DEBUG", "SET-ACTIVE-EXPIRE", 0)
+	const ttl = time.Second
+	dying, cancel := context.WithCancel(t.Context())
+	if _, err := lease.Acquire(dying, c, "job", lease.TTL(ttl)); err != nil {
 		t.Fatal(err)
 	}
-	lag, begin := machineLag(t), time.Now()
+	lag, begin := dstest.Lag(t), time.Now()
 	cancel() // its holder is dead: nobody renews, nobody releases
-	l := acquire(t, c, "job")
-	if took := time.Since(begin) - 2*lag(); took > 260*time.Millisecond {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	l, err := lease.Acquire(ctx, c, "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin) - 2*lag(); dstest.Long && took > ttl+60*time.Millisecond {
 		t.Errorf("got it after %v, want TTL + 60 ms at most", took)
 	}
 	release(t, l)
 }
 
-// machineLag watches by how much timers run late for anyone, until the function
-// it returns is called, which tells the worst. What nobody on this machine
-// could have met is not held against the code under test.
-func machineLag(t *testing.T) func() time.Duration {
-	stop := make(chan struct{})
-	var worst time.Duration
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		const nap = time.Millisecond
-		for {
-			begin := time.Now()
-			select {
-			case <-stop:
-				return
-			case <-time.After(nap):
-				worst = max(worst, time.Since(begin)-nap)
-			}
-		}
-	})
-	end := sync.OnceValue(func() time.Duration { close(stop); wg.Wait(); return worst })
-	t.Cleanup(func() { end() })
-	return end
-}
-
 func TestAWaiterThatGivesUpSaysWhoHeldIt(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	l := acquire(t, c, "job", lease.Owner("a"))
 	defer release(t, l)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := lease.Acquire(ctx, c, "job")
+	ctx, f := untilAnswered(t, c, func(r command.Request) bool { return dstest.Runs(r, lease.AcquireScript()) })
+	_, err := lease.Acquire(ctx, f, "job")
 	var held *lease.HeldError
-	if !errors.As(err, &held) || held.Owner != "a" || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, lease.ErrHeld) {
+	if !errors.As(err, &held) || held.Owner != "a" || !errors.Is(err, enough) || !errors.Is(err, lease.ErrHeld) {
 		t.Errorf("Acquire: %v", err)
 	}
 }
@@ -489,23 +460,22 @@ func TestAWaiterThatGivesUpSaysWhoHeldIt(t *testing.T) {
 func TestAServerThatFreezesEndsLeasesInTime(t *testing.T) {
 	t.Parallel()
 	s := serverstest.Start(t)
-	c := connect(t, s)
-	const ttl = 500 * time.Millisecond
+	c := dstest.Connect(t, s)
+	const ttl = 2 * time.Second
 	l := acquire(t, c, "job", lease.TTL(ttl))
 	if err := s.Pause(); err != nil {
 		t.Fatal(err)
 	}
-	lag, begin := machineLag(t), time.Now()
+	lag, begin := dstest.Lag(t), time.Now()
 	<-l.Context().Done()
 	if took := time.Since(begin) - 2*lag(); took > ttl {
 		t.Errorf("the context ended %v after the freeze, want less than the TTL", took)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	lag, begin = machineLag(t), time.Now()
-	err := l.Release(ctx)
-	if took := time.Since(begin) - 2*lag(); !errors.Is(err, context.DeadlineExceeded) || took > 100*time.Millisecond {
-		t.Errorf("Release: %v after %v, want it to end with its context", err, took)
+	// The server does not answer before it is resumed: that it returns is the test.
+	if err := l.Release(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Release: %v, want it to end with its context", err)
 	}
 	if err := s.Resume(); err != nil {
 		t.Fatal(err)

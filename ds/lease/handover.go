@@ -107,7 +107,7 @@ func Adopt(ctx context.Context, d command.Doer, t Ticket, opts ...Option) (*Leas
 		return a.send(ctx, lua.adopt, []string{a.names.lease}, command.Str(a.id), command.Str(a.o.owner),
 			command.Int(a.o.ttl.Milliseconds()), command.Str(t.ID), command.Str(a.o.meta))
 	})
-	if err == nil && !a.granted {
+	if err == ErrTicket {
 		err = &TicketError{Name: t.Name, Token: t.Token}
 	}
 	return a.result(ctx, err)
@@ -158,10 +158,11 @@ func (a *attempt) seize(ctx context.Context, ask func(ctx context.Context) (gran
 			_, err = a.settle(ctx)
 			return err
 		}
-	case g.verdict != badTicket:
-		return &resp3.TypeError{Want: "a grant", Got: resp3.Array}
+		return nil
+	case g.verdict == badTicket:
+		return ErrTicket
 	}
-	return nil
+	return errNoGrant
 }
 
 // TicketError reports a ticket that stands for nothing any more.

@@ -104,13 +104,16 @@ func Inspect(ctx context.Context, d command.Doer, name string, opts ...Option) (
 	if err := o.build(name, opts); err != nil {
 		return Info{}, err
 	}
-	n := namesOf(o.namespace, name)
-	i, err := command.RunScript(ctx, d, lua.inspect, asInfo, []string{n.lease, n.fence, n.queue, n.order, n.readers}, command.Int(maxNext))
+	i, err := inspect(ctx, d, namesOf(o.namespace, name))
 	if err != nil {
 		return Info{}, wrap(name, ended(ctx, err))
 	}
 	i.Name = name
 	return i, nil
+}
+
+func inspect(ctx context.Context, d command.Doer, n names) (Info, error) {
+	return command.RunScript(ctx, d, lua.inspect, asInfo, []string{n.lease, n.fence, n.queue, n.order, n.readers}, command.Int(maxNext))
 }
 
 func asInfo(v resp3.View) (Info, error) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
@@ -22,7 +23,7 @@ var evals = regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 // scriptsRun returns how often the server was asked for a script it should know.
 func scriptsRun(t *testing.T, c *redisx.Client) int {
 	t.Helper()
-	m := evals.FindStringSubmatch(cmd(t, c, "INFO", "commandstats").Text())
+	m := evals.FindStringSubmatch(dstest.Cmd(t, c, "INFO", "commandstats").Text())
 	if m == nil {
 		return 0
 	}
@@ -36,8 +37,8 @@ func scriptsRun(t *testing.T, c *redisx.Client) int {
 // TestManyLeasesOfOneProcess is LE13.
 func TestManyLeasesOfOneProcess(t *testing.T) {
 	s := serverstest.Start(t)
-	c, admin := connect(t, s), connect(t, s)
-	n, ttl := rounds(3_000, 10_000), time.Duration(rounds(6, 30))*time.Second
+	c, admin := dstest.Connect(t, s), dstest.Connect(t, s)
+	n, ttl := dstest.Rounds(3_000, 10_000), time.Duration(dstest.Rounds(6, 30))*time.Second
 	for !holdsMany(t, c, admin, n, ttl) {
 		if ttl *= 3; ttl > time.Minute {
 			t.Fatalf("the machine is too busy for a TTL of %v", ttl/3)
@@ -50,11 +51,11 @@ func TestManyLeasesOfOneProcess(t *testing.T) {
 func holdsMany(t *testing.T, c, admin *redisx.Client, n int, ttl time.Duration) bool {
 	t.Helper()
 	steady := ttl * 2 / 5 // beyond the first renewal of each
-	if long {
+	if dstest.Long {
 		steady = time.Minute
 	}
 	before := runtime.NumGoroutine()
-	lag := machineLag(t)
+	lag := dstest.Lag(t)
 	leases := make([]*lease.Lease, n)
 	each(n, func(i int) {
 		l, err := lease.TryAcquire(context.Background(), c, fmt.Sprintf("job:%d", i), lease.TTL(ttl))
@@ -120,22 +121,23 @@ func each(n int, f func(i int)) {
 
 func TestAKeyOfAnotherTypeCostsItsOwnLeaseOnly(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	const ttl = 1500 * time.Millisecond
+	c := dstest.Start(t)
+	const ttl = 4 * time.Second
 	var leases []*lease.Lease
 	for i := range 20 {
 		leases = append(leases, acquire(t, c, fmt.Sprintf("job:%d", i), lease.TTL(ttl)))
 	}
 	key, _ := lease.Keys("job:7")
-	cmd(t, c, "SET", key, "x")
+	dstest.Cmd(t, c, "SET", key, "x")
 	key, fence := lease.Keys("job:8")
-	cmd(t, c, "DEL", key)
-	cmd(t, c, "SET", fence, "x")
-	time.Sleep(3 * ttl)
+	dstest.Cmd(t, c, "DEL", key)
+	dstest.Cmd(t, c, "SET", fence, "x")
+	<-leases[7].Context().Done()
+	<-leases[8].Context().Done()
 	// The batch itself: those that failed with it would come through in others.
 	bad, badFence := lease.Keys("job:7")
 	free, freeFence := lease.Keys("nobody's")
-	answers := cmd(t, c, "EVALSHA", lease.RenewDigest(), 4, bad, badFence, free, freeFence, "id", "1000", "id", "1000").Elems()
+	answers := dstest.Cmd(t, c, "EVALSHA", lease.RenewScript().Digest(), 4, bad, badFence, free, freeFence, "id", "1000", "id", "1000").Elems()
 	if len(answers) != 3 || answers[1].Err() == nil || answers[2].Text() != "gone" {
 		t.Errorf("the rows are answered with %v, want an error and gone", answers)
 	}

@@ -17,7 +17,9 @@ import (
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
+	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
 // envHolder makes the test binary a holder of leases.
@@ -26,8 +28,8 @@ const envHolder = "REDISX_TEST_LEASE_HOLDER"
 func init() { children[envHolder] = holdAll }
 
 const (
-	pausedTTL  = time.Second
-	pausedStop = 3 * time.Second
+	pausedTTL  = 2 * time.Second
+	pausedStop = 4 * time.Second
 )
 
 // pausedLog is the list that the holders of the lease of that name write to.
@@ -123,13 +125,14 @@ func holdAndWrite(c *redisx.Client, name string) (r findings, err error) {
 // several leases, and several processes are stopped at once.
 func TestAPausedHolderIsStoppedTwice(t *testing.T) {
 	t.Parallel()
-	onServers(t, stopHolders)
+	dstest.Servers(t, stopHolders)
 }
 
-func stopHolders(t *testing.T, s *servers.Server) {
-	c := connect(t, s)
+func stopHolders(t *testing.T, f servers.Flavor) {
+	s := serverstest.Start(t, servers.Options{Flavor: f})
+	c := dstest.Connect(t, s)
 	const each = 5
-	processes := rounds(2, 20)
+	processes := dstest.Rounds(2, 20)
 	var wg sync.WaitGroup
 	for p := range processes {
 		var names []string
@@ -167,7 +170,7 @@ func stopHolder(t *testing.T, c *redisx.Client, order holderOrder) {
 		_ = child.Wait()
 	}()
 	for _, name := range order.Names {
-		if !until(10*time.Second, func() bool { return llen(c, pausedLog(name)) > 3 }) {
+		if !dstest.Until(10*time.Second, func() bool { return llen(c, pausedLog(name)) > 3 }) {
 			t.Errorf("%s: A has not written", name)
 			return
 		}
@@ -210,7 +213,7 @@ func stopHolder(t *testing.T, c *redisx.Client, order holderOrder) {
 		if !r.Lost || !r.Refused || r.Passed != 0 || r.Looks != 1 || r.Writes == 0 || r.Token >= b.Token() {
 			t.Errorf("%s: %+v; B's token is %d", order.Names[i], r, b.Token())
 		}
-		checkLog(t, cmd(t, c, "LRANGE", pausedLog(order.Names[i]), 0, -1).Elems(), r.Token, b.Token())
+		checkLog(t, dstest.Cmd(t, c, "LRANGE", pausedLog(order.Names[i]), 0, -1).Elems(), r.Token, b.Token())
 		release(t, b)
 	}
 }

@@ -28,29 +28,35 @@ var ErrQueueFull = errors.New("lease: the queue is full")
 // served, and only the next in line is told when the lease is released. It
 // counts for Acquire, AcquireAll and With; TryAcquire never waits.
 //
-// Without it those who wait all try when the lease is released, and any of them
-// may get it. But nobody overtakes a queue that is there: once one waits in it,
-// all others do.
+// Without it those who wait on one client line up there, and of each client the
+// first tries when the lease is released: any of these may get it. But nobody
+// overtakes a queue that is there: once one waits in it, all others do.
 func Fair() Option { return func(o *options) { o.fair = true } }
 
 // wait waits until the lease is granted.
 func (a *attempt) wait(ctx context.Context) error {
 	a.waits = true
-	if !a.o.shared {
-		err := wait.Until(ctx, a.d, a.names.lease, a.try)
-		if err != nil || a.granted {
-			return err
-		}
+	if a.o.shared {
+		a.queued = true
+		return wait.Until(ctx, a.d, a.names.turn(a.id), a.try)
+	}
+	if err := a.waitInLine(ctx); err != nil || a.granted {
+		return err
 	}
 	a.queued = true
-	// acquire.lua has just refused: the watch comes before the next attempt.
-	refused := !a.o.shared
-	return wait.Until(ctx, a.d, a.names.turn(a.id), func(ctx context.Context) (bool, time.Duration, error) {
+	return a.until(ctx, a.names.turn(a.id), time.Millisecond, a.try)
+}
+
+// until waits for key and tries, after the server has refused or might as well:
+// the watch comes before the next attempt.
+func (a *attempt) until(ctx context.Context, key string, again time.Duration, try tryFunc) error {
+	refused := true
+	return wait.Until(ctx, a.d, key, func(ctx context.Context) (bool, time.Duration, error) {
 		if refused {
 			refused = false
-			return false, time.Millisecond, nil
+			return false, again, nil
 		}
-		return a.try(ctx)
+		return try(ctx)
 	})
 }
 

@@ -114,10 +114,10 @@ if wait > 0 then
   end
   redis.call('HSET', queue, 'kind', 'lease.queue', 'v', '1',
     id, table.concat({string.format('%.0f', now + wait), ARGV[6], ARGV[2]}, ' '))
-  redis.call('PEXPIRE', queue, wait)
-  redis.call('PEXPIRE', order, wait)
+  outlast(queue, wait)
+  outlast(order, wait)
   if held[1] == 'queue' then
-    redis.call('PEXPIRE', lease, wait)
+    outlast(lease, wait)
   elseif held[1] and not held[7] then
     redis.call('HSET', lease, 'queue', '1')
   end
@@ -130,9 +130,15 @@ end
 local waiting = redis.call('ZCARD', order)
 local position = wait > 0 and place + 1 or 0
 local again = place > 0 and good - now
+-- When to look again, where what is held lapses after left. Who stands near the
+-- front looks then, too: where it has become the first because the one before it
+-- was granted, nobody has told it.
+local function look(left)
+  return place < 8 and math.min(again or left, left) or again
+end
 if held[1] and held[1] ~= 'queue' and not shared then
   local left = redis.call('PTTL', lease)
-  return {0, held[1], held[2], held[3], held[4], left, held[5], held[6] or '', 0, position, waiting, again or left}
+  return {0, held[1], held[2], held[3], held[4], left, held[5], held[6] or '', 0, position, waiting, look(left)}
 end
 if shared then
   -- Of the readers, the one who may stay longest.
@@ -142,7 +148,7 @@ if shared then
   local answer = {0, last[1], owner, token, since, left, ttl, meta, redis.call('ZCARD', readers), position, waiting, again or left}
   if limit > 0 then
     -- The first share to lapse may make room.
-    answer[12] = again or redis.call('ZRANGE', readers, 0, 0, 'WITHSCORES')[2] - now
+    answer[12] = look(redis.call('ZRANGE', readers, 0, 0, 'WITHSCORES')[2] - now)
     answer[13], answer[14] = used, limit
   end
   return answer

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"embed"
+	"strconv"
 	"time"
 
 	"github.com/redisx/redisx/command"
@@ -125,9 +126,15 @@ const (
 	neverFits verdict = 6 // a share weighs more than the limit
 )
 
+// errNoGrant: the answer is one to another question.
+var errNoGrant = &resp3.TypeError{Want: "a grant", Got: resp3.Array}
+
 func asGrant(v resp3.View) (grant, error) {
 	if v.Kind() != resp3.Array {
 		token, err := v.Int()
+		if err == nil && token < 1 {
+			err = &resp3.TypeError{Want: "a token", Got: v.Kind()}
+		}
 		return grant{verdict: granted, token: token}, err
 	}
 	f := script.Read(v)
@@ -145,6 +152,9 @@ func asGrant(v resp3.View) (grant, error) {
 		}
 	case neverFits:
 		g.held.limit = f.Int()
+	case seeQueue, queueFull, isReader, badTicket:
+	default:
+		f.Refuse(strconv.FormatInt(int64(g.verdict), 10))
 	}
 	return g, f.Err()
 }

@@ -125,6 +125,8 @@ func (s *Set) Release(ctx context.Context) error {
 	for _, l := range slices.Backward(s.leases) {
 		errs = append(errs, l.Release(ctx))
 	}
+	// The loss of a lease first: it may not have got around yet.
+	setContext{s.ctx, s.leases, s.cancel}.look()
 	s.cancel(context.Canceled)
 	return errors.Join(errs...)
 }

@@ -13,22 +13,24 @@ import (
 	"time"
 
 	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/lease"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
 func free(t *testing.T, c *redisx.Client, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		eventually(t, time.Second, name+" free", func() bool {
-			return number(t, c, "EXISTS", first(lease.Keys(name))) == 0
+		dstest.Eventually(t, 5*time.Second, name+" free", func() bool {
+			return dstest.Int(t, c, "EXISTS", first(lease.Keys(name))) == 0
 		})
 	}
 }
 
 func TestASetHoldsAllOrNone(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	s, err := lease.AcquireAll(t.Context(), c, []string{"c", "a", "b"})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +47,7 @@ func TestASetHoldsAllOrNone(t *testing.T) {
 			t.Errorf("Do under %s: %v", name, err)
 		}
 	}
-	if s.Lease("d") != nil || len(tokens) != 3 || s.Remaining() <= 8*time.Second {
+	if s.Lease("d") != nil || len(tokens) != 3 || s.Remaining() <= 0 {
 		t.Errorf("tokens %v, remaining %v", tokens, s.Remaining())
 	}
 	for range 2 {
@@ -60,15 +62,12 @@ func TestASetHoldsAllOrNone(t *testing.T) {
 
 	// One of them is held: the others are free again when the wait ends.
 	b := acquire(t, c, "b", lease.Owner("other"))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	ctx, f := untilAnswered(t, c, func(r command.Request) bool {
+		return dstest.Runs(r, lease.AcquireScript()) && r.Arg(2).Text() == first(lease.Keys("b"))
+	})
 	var held *lease.HeldError
-	lag, begin := machineLag(t), time.Now()
-	if _, err := lease.AcquireAll(ctx, c, []string{"c", "a", "b"}); !errors.As(err, &held) || held.Name != "b" || held.Owner != "other" || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := lease.AcquireAll(ctx, f, []string{"c", "a", "b"}); !errors.As(err, &held) || held.Name != "b" || held.Owner != "other" || !errors.Is(err, enough) {
 		t.Errorf("AcquireAll: %v", err)
-	}
-	if took := time.Since(begin) - 2*lag(); took > 200*time.Millisecond {
-		t.Errorf("AcquireAll returned after %v, its context had 100 ms", took)
 	}
 	free(t, c, "a", "c")
 	release(t, b)
@@ -76,7 +75,7 @@ func TestASetHoldsAllOrNone(t *testing.T) {
 
 func TestNamesOfASetAreChecked(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	var twice *lease.DuplicateNameError
 	if _, err := lease.AcquireAll(t.Context(), c, []string{"a", "b", "a"}); !errors.As(err, &twice) || twice.Name != "a" || !strings.Contains(twice.Explain(), `"a"`) {
 		t.Errorf("AcquireAll: %v, want a DuplicateNameError", err)
@@ -90,7 +89,7 @@ func TestNamesOfASetAreChecked(t *testing.T) {
 			t.Errorf("%d names were accepted", len(names))
 		}
 	}
-	if n := number(t, c, "DBSIZE"); n != 0 {
+	if n := dstest.Int(t, c, "DBSIZE"); n != 0 {
 		t.Errorf("%d keys left", n)
 	}
 }
@@ -105,10 +104,10 @@ func TestOverlappingSetsDoNotDeadlock(t *testing.T) {
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	n := rounds(25, 250)
+	n := dstest.Rounds(25, 250)
 	begin := time.Now()
 	for i := range 4 {
-		c := connect(t, s)
+		c := dstest.Connect(t, s)
 		for range 6 {
 			wg.Go(func() {
 				for range n {
@@ -145,10 +144,10 @@ func TestOverlappingSetsDoNotDeadlock(t *testing.T) {
 
 func TestTheFirstLossEndsASet(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	type key struct{}
 	parent := context.WithValue(t.Context(), key{}, "v")
-	s, err := lease.AcquireAll(parent, c, []string{"a", "b", "c"}, lease.TTL(600*time.Millisecond))
+	s, err := lease.AcquireAll(parent, c, []string{"a", "b", "c"}, lease.TTL(3*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,10 +159,10 @@ func TestTheFirstLossEndsASet(t *testing.T) {
 			t.Errorf("Acquire %s within the set: %v, want ErrReentrant", name, err)
 		}
 	}
-	cmd(t, c, "DEL", first(lease.Keys("b")))
+	dstest.Cmd(t, c, "DEL", first(lease.Keys("b")))
 	select {
 	case <-s.Context().Done():
-	case <-time.After(time.Second):
+	case <-time.After(10 * time.Second):
 		t.Fatal("the loss of b did not end the set")
 	}
 	var lost *lease.LostError
@@ -178,27 +177,26 @@ func TestTheFirstLossEndsASet(t *testing.T) {
 
 func TestALossEndsTheWaitForTheRest(t *testing.T) {
 	t.Parallel()
-	c := start(t)
+	c := dstest.Start(t)
 	z := acquire(t, c, "z")
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, err := lease.AcquireAll(context.Background(), c, []string{"a", "z"}, lease.TTL(300*time.Millisecond))
+		_, err := lease.AcquireAll(context.Background(), c, []string{"a", "z"}, lease.TTL(2*time.Second))
 		var lost *lease.LostError
 		if !errors.As(err, &lost) || lost.Name != "a" {
 			t.Errorf("AcquireAll: %v, want the loss of a", err)
 		}
 	})
 	a := first(lease.Keys("a"))
-	eventually(t, 5*time.Second, "a held", func() bool { return number(t, c, "EXISTS", a) == 1 })
-	cmd(t, c, "DEL", a)
+	dstest.Eventually(t, 5*time.Second, "a held", func() bool { return dstest.Int(t, c, "EXISTS", a) == 1 })
+	dstest.Cmd(t, c, "DEL", a)
 	wg.Wait()
 	release(t, z)
 }
 
 func TestASetWhoseContextEndsIsReleasedInTheBackground(t *testing.T) {
 	t.Parallel()
-	c := start(t)
-	enough := errors.New("enough")
+	c := dstest.Start(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	s, err := lease.AcquireAll(ctx, c, []string{"a", "b"})
 	if err != nil {

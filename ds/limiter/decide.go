@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	_ "embed" // the scripts
-
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/batch"
 	"github.com/redisx/redisx/ds/internal/replicas"

@@ -21,7 +21,7 @@ local now = time_now()
 -- reservations alone are in the way, whose end nobody knows.
 local function room(s, rule, algorithm, calls, reserved, reserve)
   local need = calls + s.held
-  if need > rule.burst or reserve and s.held > 0 and redis.call('HLEN', reserved) > most_open then
+  if need > rule.burst or reserve and s.held > 0 and redis.call('HLEN', reserved) >= most_open + 2 then -- kind and v
     return math.max(s.first - now, 1), true
   end
   local wait = algorithm.wait(s, rule, need)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/redisx/redisx/command"
 )
 
 // Slot takes a slot as WaitN does, and returns when it is instead of waiting.
@@ -13,12 +15,16 @@ func (l *Limiter) Slot(ctx context.Context, key string, cost int, most time.Dura
 	return d, v.now.Add(v.wait), func() (int64, error) { return l.e.undo(ctx, k[:], cost, v.tickets) }, err
 }
 
-// SettledAt is Settle that tells when the server did it.
-func (r *Reservation) SettledAt(ctx context.Context, used int) (at time.Time, err error) {
-	r.seen = func(t time.Time) { at = t }
-	err = r.Settle(ctx, used)
-	return at, err
+// SettledAt settles on the server, and tells when it did.
+func (r *Reservation) SettledAt(ctx context.Context, used int) (time.Time, error) {
+	return r.e.settle(ctx, r.name, r.keys, r.id, used)
 }
+
+// LapseAfter is Lapse without its bounds.
+func (l *Limiter) LapseAfter(d time.Duration) { l.e.o.lapse = d }
+
+// SettleScript is settle.lua.
+func SettleScript() *command.Script { return settleScript }
 
 // DecideOnly makes a limiter ask decide.lua also where allow.lua would do.
 func (l *Limiter) DecideOnly(ctx context.Context, key string, cost int) (Decision, error) {
@@ -36,7 +42,7 @@ func AsLimited(err error) (*LimitedError, bool) {
 }
 
 // Forget makes a reservation that was settled look as if the answer had been lost.
-func (r *Reservation) Forget() { r.done = false }
+func (r *Reservation) Forget() { r.done.Store(false) }
 
 // Sleep keeps a stock's timer from giving its chunk back, as in a process that
 // was stopped.

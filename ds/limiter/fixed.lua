@@ -27,7 +27,7 @@ function fixed.bring(s, rule, now)
   s.now = math.max(s.at, now)
 end
 
--- window returns which window from s.at on has room, 0 being that at s.at, and
+-- window_for returns which window from s.at on has room, 0 being that at s.at, and
 -- what is admitted in it.
 local function window_for(s, rule, calls)
   local window = math.floor(s.used / rule.count)
@@ -57,6 +57,4 @@ function fixed.take(s, rule, calls, ahead)
   s.used = window * rule.count + used + calls
 end
 
-fixed.save = function(key, rule, s, ends)
-  save_text(key, rule, s, ends)
-end
+fixed.save = save_text

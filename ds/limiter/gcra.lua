@@ -55,6 +55,4 @@ function gcra.take(s, rule, calls, ahead)
   s.used = math.max(s.used, ahead * rule.count) + calls * rule.per
 end
 
-gcra.save = function(key, rule, s, ends)
-  save_text(key, rule, s, ends)
-end
+gcra.save = save_text

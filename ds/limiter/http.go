@@ -56,7 +56,7 @@ func Middleware(l *Limiter, keyOf func(*http.Request) string) func(http.Handler)
 // themselves. The policy is the name of the rule, "default" of a Limiter.
 // Degraded decisions know no numbers: nothing is set for them but Retry-After.
 func SetHeaders(h http.Header, d Decision) {
-	if d.RetryAfter > 0 {
+	if !d.Allowed && d.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(seconds(d.RetryAfter), 10))
 	}
 	if d.Degraded {

@@ -2,6 +2,7 @@ package limiter_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -28,16 +29,18 @@ func get(h http.Handler, user string) *http.Response {
 func TestMiddlewareTellsTheQuota(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
-	h := service(limiter.New(c, "3/h"))
+	h := service(limiter.New(c, "3/d"))
 	for i, want := range []struct {
-		status    int
-		rateLimit string
-	}{
-		{200, `"default";r=2;t=1200`}, {200, `"default";r=1;t=2400`}, {200, `"default";r=0;t=3600`}, {429, `"default";r=0;t=3600`},
-	} {
+		status, left, full int
+	}{{200, 2, 28800}, {200, 1, 57600}, {200, 0, 86400}, {429, 0, 86400}} {
 		resp := get(h, "ada")
-		if resp.StatusCode != want.status || resp.Header.Get("RateLimit") != want.rateLimit || resp.Header.Get("RateLimit-Policy") != `"default";q=3;w=3600` {
-			t.Errorf("request %d: %d %v, want %d %s", i, resp.StatusCode, resp.Header, want.status, want.rateLimit)
+		var left, full int
+		_, err := fmt.Sscanf(resp.Header.Get("RateLimit"), `"default";r=%d;t=%d`, &left, &full)
+		if err != nil || left != want.left || full > want.full || full < want.full-600 {
+			t.Errorf("request %d: RateLimit = %s, want %d left, and %d s until it is full", i, resp.Header.Get("RateLimit"), want.left, want.full)
+		}
+		if resp.StatusCode != want.status || resp.Header.Get("RateLimit-Policy") != `"default";q=3;w=86400` {
+			t.Errorf("request %d: %d %v, want %d", i, resp.StatusCode, resp.Header, want.status)
 		}
 		if retry := resp.Header.Get("Retry-After"); (retry != "") != (want.status == 429) {
 			t.Errorf("request %d: Retry-After = %q", i, retry)
@@ -76,6 +79,18 @@ func TestMiddlewareRefusesByTheProblemsOfTheDraft(t *testing.T) {
 	}
 	if retry, err := strconv.Atoi(resp.Header.Get("Retry-After")); err != nil || retry < 3590 || retry > 3600 {
 		t.Errorf("Retry-After = %q", resp.Header.Get("Retry-After"))
+	}
+}
+
+// TestAShadowedAnswerDoesNotSayRetryLater: nothing was refused.
+func TestAShadowedAnswerDoesNotSayRetryLater(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t)
+	h := service(limiter.New(c, "1/d", limiter.Shadow()))
+	for i := range 2 {
+		if resp := get(h, "ada"); resp.StatusCode != 200 || resp.Header.Get("Retry-After") != "" || resp.Header.Get("RateLimit") == "" {
+			t.Errorf("request %d: %d %v", i, resp.StatusCode, resp.Header)
+		}
 	}
 }
 

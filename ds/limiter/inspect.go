@@ -3,7 +3,6 @@ package limiter
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redisx/redisx/command"
@@ -140,7 +139,7 @@ func asInfo(v resp3.View) (Info, error) {
 	micros := func() time.Duration { return time.Duration(f.Int()) * time.Microsecond }
 	i.Count, i.Per, i.Burst = f.Int(), micros(), f.Int()
 	i.Left, i.Reserved, i.Next, i.Full = f.Int(), f.Int(), micros(), micros()
-	if i.Algorithm == "" || strings.TrimSpace(name) == "" {
+	if i.Algorithm == "" {
 		f.Refuse(name)
 	}
 	return i, f.Err()

@@ -49,7 +49,7 @@ type Decision struct {
 	// Never negative.
 	Remaining int
 	// RetryAfter is how long until the call fits if nobody else calls. Zero
-	// when Allowed. Where reservations of others leave no room, it is until
+	// when Allowed, but for Shadowed. Where reservations of others leave no room, it is until
 	// the first of them lapses; one that is settled makes room sooner.
 	RetryAfter time.Duration
 	// ResetAfter is how long until the bucket is full again if nobody calls.

@@ -93,11 +93,11 @@ func TestDenialsAreFree(t *testing.T) {
 	serverstest.EachRequired(t, func(t *testing.T, f servers.Flavor) {
 		t.Parallel()
 		c, _ := setup(t, servers.Options{Flavor: f})
-		l := limiter.New(c, "12/m", limiter.Burst(2)) // one each 5 s
+		l := limiter.New(c, "12/d", limiter.Burst(2))
 		if d, err := l.AllowN(t.Context(), "api:/users", 2); err != nil || !d.Allowed {
 			t.Fatalf("AllowN = %+v, %v", d, err)
 		}
-		before, begun := raw(t, c, "GET", bucket), time.Now()
+		before := raw(t, c, "GET", bucket)
 		var wg sync.WaitGroup
 		for range 50 {
 			wg.Go(func() {
@@ -110,18 +110,19 @@ func TestDenialsAreFree(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Fatalf("10 000 calls took %v: too slow a machine for this rule", took)
-		}
 		if after := raw(t, c, "GET", bucket); after != before {
 			t.Errorf("10 000 denials changed the state from %q to %q", before, after)
 		}
-		d, err := l.Peek(t.Context(), "api:/users")
-		if err != nil || d.RetryAfter <= 0 {
-			t.Fatalf("Peek = %+v, %v", d, err)
+		quick := limiter.New(c, "2/s", limiter.Burst(1))
+		var d limiter.Decision
+		for range 100 { // of which the last one counts
+			var err error
+			if d, err = quick.Allow(t.Context(), "quick"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		time.Sleep(d.RetryAfter) // real time of a real server
-		if d, err = l.Allow(t.Context(), "api:/users"); err != nil || !d.Allowed {
+		if d, err := quick.Allow(t.Context(), "quick"); err != nil || !d.Allowed {
 			t.Errorf("after RetryAfter: %+v, %v, want it admitted", d, err)
 		}
 	})
@@ -166,11 +167,11 @@ func TestPeekChangesNothing(t *testing.T) {
 
 // TestServerClockStepsBack plants states noted in the future, which is what a
 // bucket looks like after the server's clock stepped back. The rule drains one
-// call a second and fills within five.
+// call a minute and fills within five.
 func TestServerClockStepsBack(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
-	l := limiter.New(c, "1/s", limiter.Burst(5))
+	l := limiter.New(c, "1/m", limiter.Burst(5))
 	for _, tt := range []struct {
 		name    string
 		by      time.Duration
@@ -178,9 +179,9 @@ func TestServerClockStepsBack(t *testing.T) {
 		allowed bool
 		retry   time.Duration // at most; at least a tenth less
 	}{
-		{"a short step drains nothing, and what is left is given", 3 * time.Second, 4, true, 0},
-		{"a short step with none left waits for the clock as well", 3 * time.Second, 5, false, 4 * time.Second},
-		{"a long step is not waited for", time.Hour, 5, false, time.Second},
+		{"a short step drains nothing, and what is left is given", 3 * time.Minute, 4, true, 0},
+		{"a short step with none left waits for the clock as well", 3 * time.Minute, 5, false, 4 * time.Minute},
+		{"a long step is not waited for", time.Hour, 5, false, time.Minute},
 		{"a long step is no gift", time.Hour, 4, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -190,8 +191,8 @@ func TestServerClockStepsBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := "{redisx:limiter:" + tt.name + "}:bucket"
-			future := fmt.Sprintf("limiter/1 1 1000000 5 %d ", d.At.Add(tt.by).UnixMicro())
-			raw(t, c, "SET", key, future+fmt.Sprint(tt.debt*1_000_000))
+			future := fmt.Sprintf("limiter/1 1 60000000 5 %d ", d.At.Add(tt.by).UnixMicro())
+			raw(t, c, "SET", key, future+fmt.Sprint(tt.debt*60_000_000))
 			d, err = l.Allow(t.Context(), tt.name)
 			if err != nil || d.Allowed != tt.allowed || d.RetryAfter > tt.retry || d.RetryAfter < tt.retry*9/10 {
 				t.Errorf("Allow = %+v, %v, want allowed %v, retry after %v", d, err, tt.allowed, tt.retry)
@@ -199,10 +200,10 @@ func TestServerClockStepsBack(t *testing.T) {
 			if d.Remaining != 0 {
 				t.Errorf("Remaining = %d, want 0: no credit for time that did not pass", d.Remaining)
 			}
-			if d.ResetAfter > 9*time.Second {
+			if d.ResetAfter > 9*time.Minute {
 				t.Errorf("ResetAfter = %v, want within the step and a fill", d.ResetAfter)
 			}
-			if tt.by > time.Minute && strings.HasPrefix(raw(t, c, "GET", key), future) {
+			if tt.by == time.Hour && strings.HasPrefix(raw(t, c, "GET", key), future) {
 				t.Error("the debt still counts from the future")
 			}
 		})

@@ -141,8 +141,8 @@ func TestChangedRules(t *testing.T) {
 		{"a slower rate keeps them too", "1000/h burst 10", "100/h burst 10", 4, 6, 4 * 36 * time.Second},
 		{"a larger burst has more room", "10/h burst 10", "10/h burst 100", 10, 90, 10 * 6 * time.Minute},
 		{"a smaller burst is used up, not overdrawn", "100/h burst 100", "100/h burst 20", 90, 0, 20 * 36 * time.Second},
-		{"an hour of debt is not waited for at a rate of seconds", "1/h burst 100", "60/m burst 20", 100, 0, 20 * time.Second},
-		{"the same rule in other words", "60/m burst 5", "1/s burst 5", 3, 2, 3 * time.Second},
+		{"days of debt are not waited for at a rate of minutes", "1/h burst 100", "60/h burst 20", 100, 0, 20 * time.Minute},
+		{"the same rule in other words", "60/h burst 5", "1/m burst 5", 3, 2, 3 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

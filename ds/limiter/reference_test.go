@@ -1,7 +1,10 @@
 package limiter_test
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"testing"
 	"time"
@@ -114,21 +117,26 @@ func (m *reference) decide(at int64, n, held int) answer {
 
 // held is a reservation under way.
 type held struct {
-	r *limiter.Reservation
-	n int
+	r      *limiter.Reservation
+	n      int
+	lapses int64 // µs
 }
 
 // trial is one run of a limiter beside its reference.
 type trial struct {
-	t    *testing.T
-	l    *limiter.Limiter
-	key  string
-	m    *reference
-	open []held
-	last limiter.Decision
+	t     *testing.T
+	l     *limiter.Limiter
+	key   string
+	m     *reference
+	lapse time.Duration
+	open  []held
+	last  limiter.Decision
 
-	decisions, denied, waits, settled *int
+	*tried
 }
+
+// tried is what has been seen in all runs.
+type tried struct{ decisions, denied, waits, settled, lapsed int }
 
 func (tr *trial) held() int {
 	sum := 0
@@ -138,10 +146,20 @@ func (tr *trial) held() int {
 	return sum
 }
 
+// pass charges what has lapsed by then, at the time when it did.
+func (tr *trial) pass(at int64) {
+	for len(tr.open) > 0 && tr.open[0].lapses <= at {
+		tr.m.calls = append(tr.m.calls, made{tr.open[0].lapses, tr.open[0].n})
+		tr.open = tr.open[1:]
+		tr.lapsed++
+	}
+}
+
 // same compares a decision with what is predicted. While others' reservations
 // alone are in the way nobody knows until when.
 func (tr *trial) same(rt *rapid.T, what string, n int, d limiter.Decision) {
 	rt.Helper()
+	tr.pass(d.At.UnixMicro())
 	want := tr.m.decide(d.At.UnixMicro(), n, tr.held())
 	got := answerOf(d)
 	if max(n, 1)+tr.held() > tr.m.rate.Burst {
@@ -153,9 +171,9 @@ func (tr *trial) same(rt *rapid.T, what string, n int, d limiter.Decision) {
 	if got != want {
 		rt.Fatalf("%v, %s %d at %d with %d reserved, after %v: got %+v, want %+v", tr.l.Rate(), what, n, d.At.UnixMicro(), tr.held(), tr.m.calls, got, want)
 	}
-	*tr.decisions++
+	tr.decisions++
 	if !d.Allowed {
-		*tr.denied++
+		tr.denied++
 	}
 }
 
@@ -191,7 +209,7 @@ func (tr *trial) slot(rt *rapid.T) {
 	if !d.Allowed {
 		return
 	}
-	*tr.waits++
+	tr.waits++
 	tr.m.calls = append(tr.m.calls, made{want, n})
 	if want > at && rapid.Bool().Draw(rt, "give back") {
 		undone, err := giveBack()
@@ -219,25 +237,29 @@ func (tr *trial) reserve(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	at := r.Decision.At.UnixMicro()
+	tr.pass(at)
 	if slot := tr.m.slot(at, min(n+tr.held(), tr.m.rate.Burst)); n+tr.held() > tr.m.rate.Burst || slot != at {
 		rt.Fatalf("%v: reserved %d beside %d at %d after %v", tr.l.Rate(), n, tr.held(), at, tr.m.calls)
 	}
-	tr.open = append(tr.open, held{r, n})
+	tr.open = append(tr.open, held{r, n, at + tr.lapse.Microseconds()})
 }
 
 func (tr *trial) settle(rt *rapid.T) {
 	if len(tr.open) == 0 {
 		rt.Skip("nothing is reserved")
 	}
-	i := rapid.IntRange(0, len(tr.open)-1).Draw(rt, "which")
-	h := tr.open[i]
+	h := rapid.SampledFrom(tr.open).Draw(rt, "which")
 	used := rapid.IntRange(0, h.n).Draw(rt, "used")
 	at, err := h.r.SettledAt(tr.t.Context(), used)
-	if err != nil {
-		rt.Fatal(err)
+	if lapsed := errors.Is(err, limiter.ErrNotReserved); err != nil && !lapsed || lapsed != (h.lapses <= at.UnixMicro()) {
+		rt.Fatalf("settled at %d what lapses at %d: %v", at.UnixMicro(), h.lapses, err)
 	}
-	*tr.settled++
-	tr.open = append(tr.open[:i:i], tr.open[i+1:]...)
+	tr.pass(at.UnixMicro())
+	if err != nil {
+		return
+	}
+	tr.settled++
+	tr.open = slices.DeleteFunc(tr.open, func(o held) bool { return o.r == h.r })
 	if used > 0 {
 		tr.m.calls = append(tr.m.calls, made{at.UnixMicro(), used})
 	}
@@ -252,12 +274,13 @@ func TestEveryAlgorithmDecidesAsItsReference(t *testing.T) {
 		t.Run(string(algorithm), func(t *testing.T) {
 			t.Parallel()
 			c, _ := setup(t)
-			run, decisions, denied, waits, settled := 0, 0, 0, 0, 0
+			run := 0
+			var seen tried
 			rapid.Check(t, func(rt *rapid.T) {
 				run++
 				rate := limiter.Rate{
 					Count: rapid.SampledFrom([]int{1, 3, 7, 10}).Draw(rt, "count"),
-					Per:   rapid.SampledFrom([]time.Duration{time.Millisecond, 7 * time.Millisecond, 50 * time.Millisecond}).Draw(rt, "per"),
+					Per:   rapid.SampledFrom([]time.Duration{time.Millisecond, 7 * time.Millisecond, 50 * time.Millisecond, time.Second}).Draw(rt, "per"),
 				}
 				rate.Burst = rate.Count
 				if algorithm == limiter.GCRA || algorithm == limiter.TokenBucket {
@@ -268,9 +291,11 @@ func TestEveryAlgorithmDecidesAsItsReference(t *testing.T) {
 				}
 				tr := &trial{
 					t: t, l: limiter.New(c, rate.String(), limiter.Using(algorithm)), key: fmt.Sprint("run:", run),
-					m:         &reference{rate: rate, fits: fits},
-					decisions: &decisions, denied: &denied, waits: &waits, settled: &settled,
+					m:     &reference{rate: rate, fits: fits},
+					lapse: rapid.SampledFrom([]time.Duration{3 * time.Millisecond, time.Minute}).Draw(rt, "lapse"),
+					tried: &seen,
 				}
+				tr.l.LapseAfter(tr.lapse)
 				// With slots or with reservations: what a wait comes to beside
 				// reservations has a test of its own.
 				actions := map[string]func(*rapid.T){
@@ -288,14 +313,68 @@ func TestEveryAlgorithmDecidesAsItsReference(t *testing.T) {
 				if rapid.Bool().Draw(rt, "slots") {
 					actions["slot"] = tr.slot
 				} else {
-					actions["reserve"], actions["settle"] = tr.reserve, tr.settle
+					actions["reserve"], actions["reserve again"], actions["settle"] = tr.reserve, tr.reserve, tr.settle
+					actions["pause until it lapses"] = func(rt *rapid.T) {
+						if len(tr.open) == 0 || tr.lapse > time.Second {
+							rt.Skip("nothing lapses")
+						}
+						time.Sleep(tr.lapse)
+					}
 				}
 				rt.Repeat(actions)
 			})
-			if decisions < 500 || denied < decisions/20 || denied > decisions*19/20 || waits < 20 || settled < 20 {
-				t.Errorf("%d decisions, %d denied, %d waits, %d settled: what was drawn does not test all", decisions, denied, waits, settled)
+			if seen.decisions < 500 || seen.denied < seen.decisions/20 || seen.denied > seen.decisions*19/20 || seen.waits < 3 || seen.settled < 3 || seen.lapsed < 3 {
+				t.Errorf("%+v: what was drawn does not test all", seen)
 			}
-			t.Logf("%d decisions (%d denials), %d slots and %d settlements in %d runs are as the reference says", decisions, denied, waits, settled, run)
+			t.Logf("%d runs are as the reference says: %+v", run, seen)
 		})
+	}
+}
+
+// TestALogThatLapsesWhileItEmptiesIsWhole: of two reservations the first lapses
+// when no call has left the window, the second when more have left than are read
+// at once, and nobody has asked meanwhile.
+func TestALogThatLapsesWhileItEmptiesIsWhole(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t)
+	l := limiter.New(c, "100/s", limiter.Using(limiter.SlidingWindow))
+	m := &reference{rate: l.Rate(), fits: references[limiter.SlidingWindow]}
+	ask := func(cost int) time.Time {
+		t.Helper()
+		d, err := l.AllowN(t.Context(), "k", cost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := answerOf(d), m.decide(d.At.UnixMicro(), cost, 0); got != want {
+			t.Errorf("at %d after %v: got %+v, want %+v", d.At.UnixMicro(), m.calls, got, want)
+		}
+		return d.At
+	}
+	for range 40 {
+		ask(1)
+	}
+	var lapsed []made
+	var last time.Time
+	for calls, after := range map[int]time.Duration{3: 900 * time.Millisecond, 2: 2 * time.Second} {
+		l.LapseAfter(after)
+		r, err := l.Reserve(t.Context(), "k", calls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := r.Decision.At.Add(after)
+		lapsed = append(lapsed, made{at.UnixMicro(), calls})
+		if at.After(last) {
+			last = at
+		}
+	}
+	slices.SortFunc(lapsed, func(a, b made) int { return cmp.Compare(a.at, b.at) })
+	m.calls = append(m.calls, lapsed...)
+	for _, after := range []time.Duration{10, 600, 1100} {
+		now, err := c.Time(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(last.Add(after * time.Millisecond).Sub(now))
+		ask(1)
 	}
 }

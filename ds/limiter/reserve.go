@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redisx/redisx/command"
-	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/batch"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/resp3"
@@ -47,10 +47,8 @@ type Reservation struct {
 	keys []string
 	id   string // "" if the server knows nothing of it
 
-	seen func(at time.Time) // for tests: when it was settled
-
-	mu   sync.Mutex
-	done bool
+	turn turn // of who settles
+	done atomic.Bool
 }
 
 // settled is the answer of settle.lua.
@@ -71,11 +69,10 @@ func (e *engine) reserve(ctx context.Context, names, keys []string, cost int) (*
 	if err := e.check(names, cost); err != nil {
 		return nil, err
 	}
-	r := &Reservation{e: e, id: owner.New(), keys: slices.Clone(keys)}
+	r := &Reservation{e: e, name: names[0], keys: slices.Clone(keys), id: owner.New(), turn: newTurn()}
 	d, v, err := e.decide(ctx, names, keys, ask{calls: cost, lapse: e.o.lapse, id: r.id})
 	if failed := cmp.Or(err, d.Cause); failed != nil && script.MayHaveRun(failed) {
-		// Nobody will settle what may be reserved.
-		_ = (&Reservation{e: e, id: r.id, keys: r.keys, name: names[0]}).settleAfter(ctx)
+		e.forget(ctx, r.name, r.keys, r.id, batch.Over(failed))
 	}
 	if err == nil {
 		err = d.Err()
@@ -86,8 +83,39 @@ func (e *engine) reserve(ctx context.Context, names, keys []string, cost int) (*
 	if d.Degraded || !v.admitted {
 		r.id = ""
 	}
-	r.Decision, r.name = d, names[0]
+	r.Decision = d
 	return r, nil
+}
+
+// forget cancels what may have been reserved, and nobody will settle, when it can
+// be reserved no more: over is closed then.
+func (e *engine) forget(ctx context.Context, name string, keys []string, id string, over <-chan struct{}) {
+	_ = e.after(ctx, func(ctx context.Context) { // on a closed client: it lapses
+		if over != nil {
+			select {
+			case <-over:
+			case <-ctx.Done():
+			}
+		}
+		_, _ = e.settle(ctx, name, keys, id, 0)
+	})
+}
+
+// settle ends a reservation, and returns when the server did.
+func (e *engine) settle(ctx context.Context, name string, keys []string, id string, used int) (at time.Time, err error) {
+	args := make([]command.Arg, 0, 2+len(e.rules))
+	args = append(args, command.Str(id), command.Int(int64(used)))
+	for _, rule := range e.rules {
+		args = append(args, command.Str(rule.text))
+	}
+	s, err := command.RunScript(ctx, e.d, settleScript, asSettled, keys, args...)
+	if err == nil && s.rules == 0 {
+		err = ErrNotReserved
+	}
+	if err != nil {
+		return s.at, fmt.Errorf("limiter: %s: %w", name, err)
+	}
+	return s.at, nil
 }
 
 // Settle ends the reservation and charges what was used instead: 0 or more, also
@@ -101,62 +129,51 @@ func (r *Reservation) Settle(ctx context.Context, used int) error {
 	if used < 0 {
 		return fmt.Errorf("%w: %d for %s", ErrCost, used, r.name)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.done {
+	if err := r.turn.take(ctx, r.name); err != nil {
+		return err
+	}
+	defer r.turn.pass()
+	if r.done.Load() {
 		return fmt.Errorf("limiter: %s: %w", r.name, ErrNotReserved)
 	}
-	err := r.settle(ctx, used)
-	r.done = err == nil || errors.Is(err, ErrNotReserved)
-	return err
-}
-
-func (r *Reservation) settle(ctx context.Context, used int) error {
-	if r.id == "" {
-		return nil
-	}
-	args := make([]command.Arg, 0, 2+len(r.e.rules))
-	args = append(args, command.Str(r.id), command.Int(int64(used)))
-	for _, rule := range r.e.rules {
-		args = append(args, command.Str(rule.text))
-	}
-	settled, err := command.RunScript(ctx, r.e.d, settleScript, asSettled, r.keys, args...)
-	if err == nil && settled.rules == 0 {
-		err = ErrNotReserved
-	}
-	if err != nil {
-		return fmt.Errorf("limiter: %s: %w", r.name, err)
-	}
-	if seen := r.seen; seen != nil {
-		seen(settled.at)
-	}
-	return nil
+	return r.end(ctx, used)
 }
 
 // Cancel is Settle with nothing used. After Settle it does nothing, so it can be
 // deferred; and where ctx has ended it is done without its caller waiting, for
 // 2 s at most.
 func (r *Reservation) Cancel(ctx context.Context) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.done {
+	if r.done.Load() {
 		return nil
 	}
 	if ctx.Err() == nil {
-		err := r.settle(ctx, 0)
-		r.done = err == nil || errors.Is(err, ErrNotReserved)
-		return err
+		return r.cancel(ctx)
 	}
-	r.done = true
-	return r.settleAfter(ctx)
-}
-
-// settleAfter cancels on behalf of a caller who does not wait.
-func (r *Reservation) settleAfter(ctx context.Context) error {
-	left, err := owned.By(r.e.d, attachment{})
-	if err != nil {
+	if err := r.e.after(ctx, func(ctx context.Context) { _ = r.cancel(ctx) }); err != nil {
 		return fmt.Errorf("limiter: %s: %w", r.name, err)
 	}
-	left.After(ctx, func(ctx context.Context) { _ = r.settle(ctx, 0) })
 	return nil
+}
+
+func (r *Reservation) cancel(ctx context.Context) error {
+	if err := r.turn.take(ctx, r.name); err != nil {
+		return err
+	}
+	defer r.turn.pass()
+	if r.done.Load() {
+		return nil
+	}
+	return r.end(ctx, 0)
+}
+
+// end settles, and notes if there is nothing left to settle. Who calls it has the
+// turn.
+func (r *Reservation) end(ctx context.Context, used int) (err error) {
+	if r.id != "" {
+		_, err = r.e.settle(ctx, r.name, r.keys, r.id, used)
+	}
+	if err == nil || errors.Is(err, ErrNotReserved) {
+		r.done.Store(true)
+	}
+	return err
 }

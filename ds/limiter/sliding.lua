@@ -16,10 +16,15 @@ local function entry(s, i)
     end
     for j, text in ipairs(redis.call('HMGET', s.key, unpack(names))) do
       local time, calls = string.match(text or '', '^(%d+) (%d+)$')
-      s.log[i + j - 1] = {tonumber(time) or 0, tonumber(calls) or 0}
+      s.log[i + j - 1] = s.log[i + j - 1] or {tonumber(time) or 0, tonumber(calls) or 0}
     end
   end
   return s.log[i][1], s.log[i][2]
+end
+
+-- put sets an entry, which save writes.
+local function put(s, i, time, calls)
+  s.log[i], s.changes = {time, calls}, math.min(s.changes or i, i)
 end
 
 -- stamp returns when the entry is noted of a call at a time.
@@ -47,7 +52,7 @@ function sliding.bring(s, rule, now)
     -- noted anew, at the time that is now true.
     s.tail = s.tail + 1
     s.live, s.used, s.at, s.changed = s.tail, math.min(s.used, rule.count), now, true
-    s.log[s.tail] = {stamp(s, now), s.used}
+    put(s, s.tail, stamp(s, now), s.used)
   end
   s.at = math.max(s.at, now)
   while s.live <= s.tail do
@@ -91,10 +96,10 @@ function sliding.take(s, rule, calls, ahead)
     latest, was = entry(s, s.tail)
   end
   if latest >= time then
-    s.log[s.tail] = {latest, was + calls}
+    put(s, s.tail, latest, was + calls)
   else
     s.tail = s.tail + 1
-    s.log[s.tail] = {time, calls}
+    put(s, s.tail, time, calls)
   end
   s.used = s.used + calls
 end
@@ -104,10 +109,9 @@ function sliding.save(key, rule, s, ends)
     'kind', 'limiter', 'v', '1', 'rule', rule.numbers, 'at', string.format('%.0f', s.at), 'used', s.used, 'head', s.live, 'tail', s.tail,
     'held', s.held, 'first', string.format('%.0f', s.first), 'last', string.format('%.0f', s.last),
   }
-  if s.tail >= s.live then
-    local time, calls = entry(s, s.tail)
-    fields[#fields + 1] = s.tail
-    fields[#fields + 1] = string.format('%.0f %.0f', time, calls)
+  for i = math.max(s.changes or s.tail + 1, s.live), s.tail do
+    fields[#fields + 1] = i
+    fields[#fields + 1] = string.format('%.0f %.0f', s.log[i][1], s.log[i][2])
   end
   redis.call('HSET', key, unpack(fields))
   local gone = {}

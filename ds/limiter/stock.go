@@ -33,14 +33,20 @@ type Stock struct {
 	until atomic.Int64 // when the chunk must not be used any more, ns since base
 	pause atomic.Pointer[pause]
 
-	turn  chan struct{} // held by who changes the chunk
-	chunk *Reservation  // nil: none
-	calls int           // of the chunk
-	timer *time.Timer   // gives the chunk back
+	turn  turn         // of who changes the chunk
+	chunk *Reservation // nil: none
+	calls int          // of the chunk
+	timer *time.Timer  // gives the chunk back
 }
 
-// pause is a denial that is remembered, so that nobody asks in vain.
+// maxPause bounds how long a denial is remembered: who settles what it had
+// reserved makes room at any time.
+const maxPause = 100 * time.Millisecond
+
+// pause is a denial that is remembered, so that nobody asks in vain who needs as
+// much.
 type pause struct {
+	cost  int           // that was denied
 	until time.Duration // since base
 	err   error
 }
@@ -60,12 +66,13 @@ func (l *Limiter) Stock(key string, chunk int) (*Stock, error) {
 	}
 	o := l.e.o
 	o.fallback, o.shadow = Fallback{}, false
-	return &Stock{l: &Limiter{newEngine(l.e.d, o, l.e.rules, nil)}, key: key, size: chunk, base: time.Now(), turn: make(chan struct{}, 1)}, nil
+	return &Stock{l: &Limiter{newEngine(l.e.d, o, l.e.rules, nil)}, key: key, size: chunk, base: time.Now(), turn: newTurn()}, nil
 }
 
 // Take admits a call of that cost, at most a chunk: nil, or a *LimitedError.
-// That is remembered until its RetryAfter has passed. Other errors are those of
-// the client, when a new chunk could not be had.
+// That is remembered until its RetryAfter has passed, for 100 ms at most, and is
+// the answer to calls that cost as much or more meanwhile. Other errors are those
+// of the client, when a new chunk could not be had.
 func (s *Stock) Take(ctx context.Context, cost int) error {
 	if s.take(cost) {
 		return nil
@@ -88,29 +95,40 @@ func (s *Stock) take(cost int) bool {
 		}
 	}
 	// Looked at last: whoever was stopped before this line finds the chunk over.
-	return int64(time.Since(s.base)) < s.until.Load()
+	return !s.over()
+}
+
+// over reports whether the chunk must not be used any more.
+func (s *Stock) over() bool { return int64(time.Since(s.base)) >= s.until.Load() }
+
+// denied returns the denial that is remembered for such a cost, or nil.
+func (s *Stock) denied(cost int) error {
+	if p := s.pause.Load(); p != nil && cost >= p.cost && time.Since(s.base) < p.until {
+		return p.err
+	}
+	return nil
 }
 
 func (s *Stock) refill(ctx context.Context, cost int) error {
-	switch p := s.pause.Load(); {
+	switch {
 	case cost < 1:
 		return fmt.Errorf("%w: %d for %s", ErrCost, cost, s.key)
 	case cost > s.size:
 		return &NeverFitsError{Key: s.key, Cost: cost, Rate: Rate{Count: s.l.Rate().Count, Per: s.l.Rate().Per, Burst: s.size}}
-	case p != nil && time.Since(s.base) < p.until:
-		return p.err
 	}
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("limiter: %s: %w", s.key, endOf(ctx))
+	if err := s.denied(cost); err != nil {
+		return err
 	}
-	defer func() { <-s.turn }()
-	if s.take(cost) { // another caller has brought some
+	if err := s.turn.take(ctx, s.key); err != nil {
+		return err
+	}
+	defer s.turn.pass()
+	// What is taken from a chunk that is over counts as used.
+	if !s.over() && s.take(cost) { // another caller has brought some
 		return nil
 	}
-	if p := s.pause.Load(); p != nil && time.Since(s.base) < p.until {
-		return p.err
+	if err := s.denied(cost); err != nil {
+		return err
 	}
 	if err := s.giveBack(ctx); err != nil && !errors.Is(err, ErrNotReserved) {
 		return err
@@ -125,7 +143,7 @@ func (s *Stock) refill(ctx context.Context, cost int) error {
 	}
 	var limited *LimitedError
 	if errors.As(err, &limited) {
-		s.pause.Store(&pause{time.Since(s.base) + limited.RetryAfter, err})
+		s.pause.Store(&pause{cost, time.Since(s.base) + min(limited.RetryAfter, maxPause), err})
 	}
 	if err != nil {
 		return err
@@ -151,13 +169,11 @@ func (s *Stock) lapsed() {
 		return // it lapses on the server
 	}
 	left.After(context.Background(), func(ctx context.Context) {
-		select {
-		case s.turn <- struct{}{}:
-		case <-ctx.Done():
+		if s.turn.take(ctx, s.key) != nil {
 			return
 		}
-		defer func() { <-s.turn }()
-		if int64(time.Since(s.base)) >= s.until.Load() {
+		defer s.turn.pass()
+		if s.over() {
 			_ = s.giveBack(ctx)
 		}
 	})
@@ -179,12 +195,10 @@ func (s *Stock) giveBack(ctx context.Context) error {
 // Close gives back what is left. The Stock can be used on; it then begins anew.
 // A client that is closed first cannot give anything back: the chunk lapses.
 func (s *Stock) Close(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("limiter: %s: %w", s.key, endOf(ctx))
+	if err := s.turn.take(ctx, s.key); err != nil {
+		return err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.pass()
 	err := s.giveBack(ctx)
 	if errors.Is(err, ErrNotReserved) {
 		return nil

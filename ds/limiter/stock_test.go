@@ -3,6 +3,7 @@ package limiter_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/internal/dstest"
 )
 
 func stock(t testing.TB, l *limiter.Limiter, key string, chunk int) *limiter.Stock {
@@ -68,7 +70,7 @@ func TestStocksNeverAdmitMoreThanTheLimit(t *testing.T) {
 func TestAStockGivesBackWhatItDidNotUse(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
-	l := limiter.New(c, "1000/d", limiter.Lapse(400*time.Millisecond))
+	l := limiter.New(c, "1000/d")
 	s := stock(t, l, "k", 100)
 	for range 7 {
 		if err := s.Take(t.Context(), 1); err != nil {
@@ -84,7 +86,18 @@ func TestAStockGivesBackWhatItDidNotUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	left(t, l, "k", 893)
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+}
+
+// TestAChunkThatNobodyUsesIsGivenBack before it lapses.
+func TestAChunkThatNobodyUsesIsGivenBack(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t)
+	l := limiter.New(c, "1000/d", limiter.Lapse(4*time.Second)) // a tenth of it is time to give it back
+	if err := stock(t, l, "k", 100).Take(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	left(t, l, "k", 900)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if d, err := l.Peek(t.Context(), "k"); err == nil && d.Remaining >= 990 {
 			break
 		}
@@ -99,8 +112,8 @@ func TestAStockGivesBackWhatItDidNotUse(t *testing.T) {
 func TestADeadStockCostsItsChunk(t *testing.T) {
 	t.Parallel()
 	c, s := setup(t)
-	other := connect(t, s.URL())
-	l := limiter.New(other, "1000/d", limiter.Lapse(100*time.Millisecond))
+	other := dstest.Connect(t, s)
+	l := limiter.New(other, "1000/d", limiter.Lapse(time.Second))
 	if err := stock(t, l, "k", 100).Take(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +122,11 @@ func TestADeadStockCostsItsChunk(t *testing.T) {
 	}
 	l = limiter.New(c, "1000/d")
 	left(t, l, "k", 900)
-	time.Sleep(150 * time.Millisecond) // a real server's time
+	dstest.Eventually(t, 10*time.Second, "it lapses", func() bool {
+		info, err := limiter.Inspect(t.Context(), c, "k")
+		return err == nil && info.Reserved == 0
+	})
 	left(t, l, "k", 900)
-	if info, err := limiter.Inspect(t.Context(), c, "k"); err != nil || info.Left < 900 || info.Left > 905 || info.Reserved != 0 {
-		t.Errorf("Inspect = %+v, %v, want it lapsed and used", info, err)
-	}
 }
 
 // TestAChunkThatIsOverIsNotGivenOut, also where no timer has run.
@@ -149,14 +162,53 @@ func TestADenialIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw(t, c, "CONFIG", "RESETSTAT")
+	begun := time.Now()
 	for range 100_000 {
 		if err := s.Take(t.Context(), 1); !errors.Is(err, limiter.ErrLimited) {
 			t.Fatal(err)
 		}
 	}
-	if stats := raw(t, c, "INFO", "commandstats"); after(stats, "cmdstat_evalsha:calls=") != "" {
-		t.Error("the server was asked")
+	// Each 100 ms for a chunk, and for a call.
+	asked, most := 0, 2+2*int(time.Since(begun)/(100*time.Millisecond))
+	if stats := after(raw(t, c, "INFO", "commandstats"), "cmdstat_evalsha:calls="); stats != "" {
+		if _, err := fmt.Sscanf(stats, "%d", &asked); err != nil || asked > most {
+			t.Errorf("the server was asked %d times (%v), want %d at most", asked, err, most)
+		}
 	}
+}
+
+func TestADenialOfManyIsNoneOfFew(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t)
+	l := limiter.New(c, "100/d")
+	if d, err := l.AllowN(t.Context(), "k", 60); err != nil || !d.Allowed {
+		t.Fatal(d, err)
+	}
+	s := stock(t, l, "k", 50)
+	if err := s.Take(t.Context(), 50); !errors.Is(err, limiter.ErrLimited) {
+		t.Errorf("Take(50) beside 60 of 100 = %v", err)
+	}
+	if err := s.Take(t.Context(), 40); err != nil {
+		t.Errorf("Take(40) beside 60 of 100 = %v", err)
+	}
+}
+
+// TestAStockComesBackWhenOthersGiveBack: not when what they had would have lapsed.
+func TestAStockComesBackWhenOthersGiveBack(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t)
+	l := limiter.New(c, "100/d", limiter.Lapse(time.Hour))
+	one, other := stock(t, l, "k", 100), stock(t, l, "k", 100)
+	if err := one.Take(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Take(t.Context(), 1); !errors.Is(err, limiter.ErrLimited) {
+		t.Errorf("Take beside a chunk that is all = %v", err)
+	}
+	if err := one.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dstest.Eventually(t, 10*time.Second, "the other stock has calls", func() bool { return other.Take(t.Context(), 1) == nil })
 }
 
 func TestAStockRefusesWhatCannotBe(t *testing.T) {

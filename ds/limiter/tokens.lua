@@ -44,6 +44,4 @@ function tokens.take(s, rule, calls, ahead)
   s.used = math.max(s.used, periods * rule.count) + calls
 end
 
-tokens.save = function(key, rule, s, ends)
-  save_text(key, rule, s, ends)
-end
+tokens.save = save_text

@@ -53,13 +53,42 @@ func (e *engine) wait(ctx context.Context, names, keys []string, cost int) error
 // giveBack takes a slot back that will not be used. Nobody waits for it: without
 // it, the slot passes.
 func (e *engine) giveBack(ctx context.Context, keys []string, cost int, tickets []int64) {
-	left, err := owned.By(e.d, attachment{})
-	if err != nil {
-		return // the client is closed
-	}
 	keys = slices.Clone(keys)
-	left.After(ctx, func(ctx context.Context) { _, _ = e.undo(ctx, keys, cost, tickets) })
+	_ = e.after(ctx, func(ctx context.Context) { _, _ = e.undo(ctx, keys, cost, tickets) })
 }
+
+// after runs what its caller does not wait for. The error says that the client is
+// closed.
+func (e *engine) after(ctx context.Context, f func(ctx context.Context)) error {
+	left, err := owned.By(e.d, attachment{})
+	if err == nil {
+		left.After(ctx, f)
+	}
+	return err
+}
+
+// turn is a mutex that is waited for only as long as a context lasts.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take returns when the turn is the caller's. One that is free is taken also when
+// ctx has ended: what is asked of the server then says that nothing was sent.
+func (t turn) take(ctx context.Context, key string) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("limiter: %s: %w", key, endOf(ctx))
+	}
+}
+
+func (t turn) pass() { <-t }
 
 // undo returns of how many rules nothing is lost.
 func (e *engine) undo(ctx context.Context, keys []string, cost int, tickets []int64) (int64, error) {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redisx/redisx/ds/limiter"
+	"github.com/redisx/redisx/internal/dstest"
 )
 
 var everyAlgorithm = []limiter.Algorithm{limiter.GCRA, limiter.TokenBucket, limiter.FixedWindow, limiter.SlidingWindow}
@@ -24,12 +24,13 @@ func TestWaitersAreNeverEarlyAndNobodyPolls(t *testing.T) {
 			c, _ := setup(t)
 			const waiters = 30
 			l := limiter.New(c, "10/200ms", limiter.Using(algorithm))
+			begun := time.Now()
 			if err := l.Wait(t.Context(), "k"); err != nil { // the script is known now
 				t.Fatal(err)
 			}
 			raw(t, c, "CONFIG", "RESETSTAT")
 			var mu sync.Mutex
-			var at []int64
+			var last time.Time
 			var wg sync.WaitGroup
 			for range waiters {
 				wg.Go(func() {
@@ -37,19 +38,18 @@ func TestWaitersAreNeverEarlyAndNobodyPolls(t *testing.T) {
 						t.Errorf("Wait: %v", err)
 					}
 					mu.Lock()
-					at = append(at, time.Now().UnixMicro())
+					last = time.Now()
 					mu.Unlock()
 				})
 			}
 			wg.Wait()
-			slices.Sort(at)
-			// 31 calls by 10 each 200 ms: the last not before 400 ms by any algorithm.
+			// 31 calls by 10 each 200 ms. The windows by the calendar may turn at once.
 			least := map[limiter.Algorithm]time.Duration{
-				limiter.GCRA: 400 * time.Millisecond, limiter.TokenBucket: 500 * time.Millisecond,
-				limiter.FixedWindow: 400 * time.Millisecond, limiter.SlidingWindow: 550 * time.Millisecond,
+				limiter.GCRA: 420 * time.Millisecond, limiter.TokenBucket: 600 * time.Millisecond,
+				limiter.FixedWindow: 400 * time.Millisecond, limiter.SlidingWindow: 600 * time.Millisecond,
 			}[algorithm]
-			if span := time.Duration(at[waiters-1]-at[0]) * time.Microsecond; span < least {
-				t.Errorf("%d waiters within %v, want %v at least", waiters, span, least)
+			if span := last.Sub(begun); span < least {
+				t.Errorf("%d calls within %v, want %v at least", waiters+1, span, least)
 			}
 			var calls int
 			stats := raw(t, c, "INFO", "commandstats")
@@ -64,7 +64,7 @@ func TestASlotThatIsTooFarAwayIsNotTaken(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
 	for _, algorithm := range everyAlgorithm {
-		l := limiter.New(c, "2/d", limiter.Using(algorithm), limiter.MaxWait(time.Second))
+		l := limiter.New(c, "2/d", limiter.Using(algorithm), limiter.MaxWait(time.Minute))
 		for range 2 {
 			if err := l.Wait(t.Context(), "k"); err != nil {
 				t.Fatal(err)
@@ -77,10 +77,10 @@ func TestASlotThatIsTooFarAwayIsNotTaken(t *testing.T) {
 		begun := time.Now()
 		err = l.Wait(t.Context(), "k")
 		var limited *limiter.LimitedError
-		if !errors.As(err, &limited) || limited.RetryAfter <= time.Second && algorithm != limiter.FixedWindow {
+		if !errors.As(err, &limited) || limited.RetryAfter <= time.Minute && algorithm != limiter.FixedWindow {
 			t.Errorf("%s: Wait = %v, want a *LimitedError", algorithm, err)
 		}
-		if took := time.Since(begun); took > 500*time.Millisecond {
+		if took := time.Since(begun); took > 30*time.Second {
 			t.Errorf("%s: took %v to refuse", algorithm, took)
 		}
 		if after, err := limiter.Inspect(t.Context(), c, "k"); err != nil || after.Left != before.Left || after.Full > before.Full {
@@ -93,11 +93,11 @@ func TestASlotThatIsTooFarAwayIsNotTaken(t *testing.T) {
 func TestAContextThatEndsBeforeItsSlotTakesNone(t *testing.T) {
 	t.Parallel()
 	c, _ := setup(t)
-	l := limiter.New(c, "1/m")
+	l := limiter.New(c, "1/h")
 	if err := l.Wait(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	if err := l.Wait(ctx, "k"); !errors.Is(err, limiter.ErrLimited) || ctx.Err() != nil {
 		t.Errorf("Wait = %v with %v left of the context, want a *LimitedError at once", err, ctx.Err())
@@ -110,7 +110,7 @@ func TestACancelledWaitReturnsAtOnceAndGivesItsSlotBack(t *testing.T) {
 	c, _ := setup(t)
 	cause := errors.New("the user has left")
 	for _, algorithm := range everyAlgorithm {
-		l := limiter.New(c, "1/20s", limiter.Using(algorithm))
+		l := limiter.New(c, "1/h", limiter.Using(algorithm), limiter.MaxWait(time.Hour))
 		if err := l.Wait(t.Context(), string(algorithm)); err != nil {
 			t.Fatal(err)
 		}
@@ -118,27 +118,22 @@ func TestACancelledWaitReturnsAtOnceAndGivesItsSlotBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(30*time.Millisecond, func() { cancel(cause) })
-		begun := time.Now()
-		err = l.Wait(ctx, string(algorithm))
-		if took := time.Since(begun); took > time.Second || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
-			t.Errorf("%s: Wait = %v after %v", algorithm, err, took)
-		}
-		end := time.Now().Add(5 * time.Second)
-		for {
+		taken := func() bool {
 			d, err := l.Peek(t.Context(), string(algorithm))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d.RetryAfter <= before.RetryAfter {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: the slot was not given back: %v, and before %v", algorithm, d.RetryAfter, before.RetryAfter)
-			}
-			time.Sleep(time.Millisecond)
+			return d.RetryAfter > before.RetryAfter
 		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		left := make(chan error)
+		go func() { left <- l.Wait(ctx, string(algorithm)) }()
+		dstest.Eventually(t, 10*time.Second, "a slot is taken", taken)
+		cancel(cause)
+		if err := <-left; !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+			t.Errorf("%s: Wait = %v", algorithm, err)
+		}
+		dstest.Eventually(t, 10*time.Second, "it is given back", func() bool { return !taken() })
 	}
 }
 

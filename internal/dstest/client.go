@@ -3,6 +3,7 @@ package dstest
 import (
 	"context"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,9 +90,42 @@ func Int(t testing.TB, c *redisx.Client, name string, args ...any) int64 {
 // Eventually polls until ok, for at most d.
 func Eventually(t testing.TB, d time.Duration, what string, ok func() bool) {
 	t.Helper()
+	if !Until(d, ok) {
+		t.Fatalf("not within %v: %s", d, what)
+	}
+}
+
+// Until polls until ok, for at most d, and reports whether it came to be. It may
+// be called by any goroutine.
+func Until(d time.Duration, ok func() bool) bool {
 	for deadline := time.Now().Add(d); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", d, what)
+			return false
 		}
 	}
+	return true
+}
+
+// Lag watches by how much timers run late for anyone, until the function it
+// returns is called, which tells the worst. What nobody on this machine could
+// have met is not held against the code under test.
+func Lag(t testing.TB) func() time.Duration {
+	stop := make(chan struct{})
+	var worst time.Duration
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		const nap = time.Millisecond
+		for {
+			begin := time.Now()
+			select {
+			case <-stop:
+				return
+			case <-time.After(nap):
+				worst = max(worst, time.Since(begin)-nap)
+			}
+		}
+	})
+	end := sync.OnceValue(func() time.Duration { close(stop); wg.Wait(); return worst })
+	t.Cleanup(func() { end() })
+	return end
 }

@@ -14,6 +14,8 @@
 //		})
 //	}
 //
+// Filler is the tests that aside and coalesce share.
+//
 // With REDISX_LONG set, tests run at the full numbers of their scenarios and on
 // every server that the project requires.
 package dstest

@@ -65,3 +65,16 @@ func TestALostAnswerIsOfACommandThatHasRun(t *testing.T) {
 		t.Errorf("n is %d", n)
 	}
 }
+
+func TestALostRequestIsOfACommandThatHasNotRun(t *testing.T) {
+	l := &Lossy{Client: Start(t), Drop: func(r command.Request) bool { return r.Name() == "INCR" }}
+	_, err := redisx.Do(t.Context(), l, command.Incr("n"))
+	var e *command.Error
+	if !errors.As(err, &e) || e.Outcome != command.Maybe || !Cmd(t, l.Client, "GET", "n").IsNull() {
+		t.Errorf("the lost request: %v", err)
+	}
+	l.Change(func() { l.Drop = nil })
+	if n, err := redisx.Do(t.Context(), l, command.Incr("n")); n != 1 || err != nil {
+		t.Errorf("after that: %d, %v", n, err)
+	}
+}

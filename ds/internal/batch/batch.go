@@ -23,7 +23,12 @@ const (
 	inFlight = 2
 	// closeTimeout bounds what Close waits for: enough for a server that answers.
 	closeTimeout = time.Second
+	// maxGroups bounds what a client keeps where each caller has a Doer of its own.
+	maxGroups = 64
 )
+
+// errClosed is why what is under way ends with the client.
+var errClosed = errors.New("batch: the client is closed")
 
 // Script is a script of rows. It may be used by many goroutines.
 type Script[T any] struct {
@@ -194,7 +199,9 @@ func (c *call[T]) answer(v resp3.View) (struct{}, error) {
 	answers := v.Cursor()
 	for _, r := range c.rows {
 		answer, _ := answers.Next()
-		if r.err = answer.Err(); r.err == nil {
+		if err := answer.Err(); err != nil {
+			r.err = &command.Error{Command: "EVALSHA", Node: "the server", Phase: "reply", Outcome: command.Done, Err: err}
+		} else {
 			r.v, r.err = c.s.decode(answer)
 		}
 	}
@@ -205,7 +212,7 @@ func (c *call[T]) answer(v resp3.View) (struct{}, error) {
 // the client, or a view of it, and each Need.
 type groups[T any] struct {
 	ctx    context.Context // ends the calls
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	calls  sync.WaitGroup
 
 	mu     sync.Mutex
@@ -236,7 +243,7 @@ func (s *Script[T]) group(d command.Doer, need replicas.Need) *group[T] {
 
 func newGroups[T any]() io.Closer {
 	g := &groups[T]{of: map[kind]*group[T]{}}
-	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.ctx, g.cancel = context.WithCancelCause(context.Background())
 	return g
 }
 
@@ -244,15 +251,16 @@ func (all *groups[T]) group(s *Script[T], k kind) *group[T] {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	switch {
-	case all.closed:
+	case all.closed || !reflect.ValueOf(k.d).Comparable():
 		return nil
 	case all.first != nil && all.first.kind == k:
 		return all.first
-	case !reflect.TypeOf(k.d).Comparable():
-		return nil
 	}
 	g := all.of[k]
 	if g == nil {
+		if len(all.of) == maxGroups {
+			clear(all.of) // who is in one stays there
+		}
 		g = &group[T]{all: all, s: s, kind: k}
 		all.of[k] = g
 	}
@@ -279,9 +287,10 @@ func (all *groups[T]) Close() error {
 	all.mu.Lock()
 	all.closed = true
 	all.mu.Unlock()
-	timer := time.AfterFunc(closeTimeout, all.cancel)
+	end := func() { all.cancel(errClosed) }
+	timer := time.AfterFunc(closeTimeout, end)
 	all.calls.Wait()
 	timer.Stop()
-	all.cancel()
+	end()
 	return nil
 }

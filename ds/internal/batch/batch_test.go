@@ -491,3 +491,55 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatACrowdNeededIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd()
+		c.come("a")
+		c.come("b")
+		for i := range 1000 {
+			c.come(fmt.Sprint("k", i))
+		}
+		g := c.attached[c.e].(*groups[string]).first
+		c.open()
+		for _, spare := range g.spare {
+			if cap(spare.rows) > 2*maxRows {
+				t.Errorf("a spare call has room for %d rows", cap(spare.rows))
+			}
+		}
+	})
+}
+
+func TestTheErrorOfARowSaysThatItsCommandWasAnswered(t *testing.T) {
+	s := &server{answer: func([]string) (string, error) { return "*1\r\n-WRONGTYPE not a hash\r\n", nil }}
+	err := ask(t.Context(), newEcho(), s, "a")
+	var e *command.Error
+	if !errors.As(err, &e) || e.Outcome != command.Done || !command.IsCode(err, "WRONGTYPE") {
+		t.Errorf("%v", err)
+	}
+	s.close()
+}
+
+// odd is a Doer that cannot be told from others, although its type can.
+type odd struct {
+	*server
+	extra any
+}
+
+func TestDoersOfManyCallersAreBounded(t *testing.T) {
+	s, e := &server{}, newEcho()
+	for range 2 {
+		if err := ask(t.Context(), e, odd{s, []int{1}}, "a"); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 1000 {
+		if err := ask(t.Context(), e, &struct{ *server }{s}, "a"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := len(s.attached[e].(*groups[string]).of); n > 100 {
+		t.Errorf("%d groups are kept", n)
+	}
+	s.close()
+}

@@ -182,7 +182,7 @@ func (g *group[T]) recycle(c *call[T]) {
 	clear(c.keys)
 	clear(c.args)
 	c.rows, c.keys, c.args = c.rows[:0], c.keys[:0], c.args[:0]
-	if len(g.spare) < 2*inFlight {
+	if len(g.spare) < 2*inFlight && cap(c.rows) <= 2*maxRows { // not what a crowd has left
 		g.spare = append(g.spare, c)
 	}
 }

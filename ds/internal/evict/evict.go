@@ -2,6 +2,7 @@ package evict
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -80,8 +81,13 @@ func Check(ctx context.Context, d command.Doer) error {
 	return nil
 }
 
-// answer tells a server that refuses to say from one that cannot be reached.
+// answer tells a server that refuses to say from one that cannot be reached: it
+// may say "ERR max number of clients reached" while it is dialed.
 func answer(err error) error {
+	var e *command.Error
+	if errors.As(err, &e) && e.Phase != "reply" {
+		return err
+	}
 	for _, code := range []string{"ERR", "NOPERM"} {
 		if command.IsCode(err, code) {
 			return &UnsafeServerError{Err: err}

@@ -85,8 +85,8 @@ func TestAServerThatDoesNotTellIsUnsafe(t *testing.T) {
 
 func TestAServerThatCannotBeReachedIsNotCalledUnsafe(t *testing.T) {
 	t.Parallel()
-	for _, cause := range []error{io.EOF, resp3.ServerError("LOADING wait")} {
-		c := &client{server: server{err: &command.Error{Command: "INFO", Phase: "read", Err: cause}}}
+	for _, cause := range []error{io.EOF, resp3.ServerError("LOADING wait"), resp3.ServerError("ERR max number of clients reached")} {
+		c := &client{server: server{err: &command.Error{Command: "INFO", Phase: "dial", Err: cause}}}
 		var unsafe *UnsafeServerError
 		if err := Check(t.Context(), c); !errors.Is(err, cause) || errors.As(err, &unsafe) {
 			t.Errorf("got %v, want %v", err, cause)

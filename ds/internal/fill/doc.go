@@ -4,7 +4,7 @@
 //	token := owner.New()
 //	sent := time.Now()
 //	… // a script of the primitive takes the fill at key, with kind, token and a TTL
-//	h := fill.Keep(ctx, d, key, token, lease, sent, lost)
+//	h := fill.Keep(ctx, d, key, token, lease, sent, nil, lost)
 //	compute(h.Context()) // ends before the server lets anyone else compute
 //	h.Stop()
 //	… // a script stores the value if the token is still current, and ends the fill

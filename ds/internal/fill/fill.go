@@ -31,16 +31,23 @@ var (
 )
 
 // Keep keeps the fill at key, which a request took that left at sent, until the
-// hold is stopped. lost builds the cause with which its context ends otherwise.
-func Keep(ctx context.Context, d command.Doer, key, token string, lease time.Duration, sent time.Time, lost func(hold.Reason, error) error) *hold.Hold {
+// hold is stopped. With each renewal goes also, if not nil: an error of it that
+// wraps hold.ErrGone ends the fill, too. lost builds the cause with which its
+// context ends otherwise.
+func Keep(ctx context.Context, d command.Doer, key, token string, lease time.Duration, sent time.Time, also func(ctx context.Context) error, lost func(hold.Reason, error) error) *hold.Hold {
 	return hold.Start(ctx, sent, hold.Options{
 		TTL: lease,
 		Renew: func(ctx context.Context) error {
 			n, err := command.RunScript(ctx, d, renewScript, command.AsInt, []string{key}, command.Str(token), command.Int(lease.Milliseconds()))
-			if err == nil && n == 0 {
+			switch {
+			case err != nil:
+				return err
+			case n == 0:
 				return hold.ErrGone
+			case also != nil:
+				return also(ctx)
 			}
-			return err
+			return nil
 		},
 		Lost: lost,
 	})

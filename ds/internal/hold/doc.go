@@ -36,7 +36,8 @@
 // time. An error for one row is that row's alone.
 //
 // The engine hangs on the Doer, if that is a command.Attacher, whose Close ends
-// it and waits. Each hold of another Doer renews its row for itself.
+// it and waits; what is held then ends with its window, unless it is stopped.
+// Each hold of another Doer renews its row for itself.
 //
 // The answer to a batch names the server. One that says gone, and is not the one
 // that confirmed the hold last, has taken its place: the reason is failover. So

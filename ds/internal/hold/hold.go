@@ -194,9 +194,6 @@ func (h *Hold) Stop() { h.StopFor(Released) }
 func (h *Hold) StopFor(reason Reason) {
 	h.lose(reason)
 	h.renewals.Wait()
-	if h.forget != nil {
-		h.forget()
-	}
 }
 
 // Lose ends the hold: the server said to somebody else than Renew that the thing
@@ -261,8 +258,16 @@ func (h *Hold) lose(reason Reason) {
 	cause := h.lost(reason)
 	h.finish(cause)
 	h.mu.Unlock()
-	// Outside of mu: who derived from the context may do anything.
+	h.tell(cause)
+}
+
+// tell ends the context, and leaves nothing at the parent. It is called outside
+// of mu: who derived from the context may do anything.
+func (h *Hold) tell(cause error) {
 	h.cancel(cause)
+	if h.forget != nil {
+		h.forget()
+	}
 }
 
 // lost builds the cause. The caller holds mu.
@@ -284,7 +289,7 @@ func (h *Hold) end(cause error) {
 	}
 	cause = h.cause
 	h.mu.Unlock()
-	h.cancel(cause)
+	h.tell(cause)
 }
 
 // finish notes the end. The caller holds mu.

@@ -435,3 +435,34 @@ func TestTheParentsCauseWinsWhicheverChildIsToldFirst(t *testing.T) {
 		h.Stop()
 	}
 }
+
+// parent counts what is registered with it.
+type parent struct {
+	context.Context
+	ended      chan struct{}
+	registered atomic.Int64
+}
+
+func (p *parent) Done() <-chan struct{} { return p.ended }
+
+func (p *parent) Value(any) any { return nil }
+
+func (p *parent) AfterFunc(func()) func() bool {
+	p.registered.Add(1)
+	return sync.OnceValue(func() bool { p.registered.Add(-1); return true })
+}
+
+func TestALostHoldLeavesNothingAtItsParent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &parent{Context: t.Context(), ended: make(chan struct{})}
+		h := Start(p, time.Now(), Options{TTL: ttl})
+		if p.registered.Load() == 0 {
+			t.Error("the parent's end would not be seen")
+		}
+		<-h.Context().Done()
+		synctest.Wait()
+		if n := p.registered.Load(); n != 0 {
+			t.Errorf("%d registrations are left", n)
+		}
+	})
+}

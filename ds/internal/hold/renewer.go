@@ -54,7 +54,7 @@ func newRenewer() io.Closer {
 // of its own. The caller holds h's mu.
 func (h *Hold) join(first time.Duration) bool {
 	var r *renewer
-	if a, ok := h.o.Doer.(command.Attacher); ok && reflect.TypeOf(h.o.Doer).Comparable() {
+	if a, ok := h.o.Doer.(command.Attacher); ok && reflect.ValueOf(h.o.Doer).Comparable() {
 		// When the client is closed, so the renewals will say.
 		if c, err := a.Attach(attachment{}, newRenewer); err == nil {
 			r = c.(*renewer)
@@ -81,12 +81,17 @@ func (r *renewer) group(k kind) *group {
 	return g
 }
 
-// Close ends what is under way and waits for it. The client calls it.
+// Close ends what is under way and waits for it. Holds that nobody stops end with
+// their windows. The client calls it.
 func (r *renewer) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	for _, g := range r.groups {
-		g.stop()
+		for _, h := range g.due {
+			h.at, h.ends = h.lapses, true
+		}
+		heap.Init(&g.due)
+		g.set()
 	}
 	r.mu.Unlock()
 	r.cancel()
@@ -135,7 +140,7 @@ func (g *group) add(h *Hold, d time.Duration) *group {
 	}
 	h.lapses = h.until
 	h.at = time.Now().Add(d)
-	if h.ends = !h.at.Before(h.until); h.ends {
+	if h.ends = g.r.closed || !h.at.Before(h.until); h.ends {
 		h.at = h.until
 	}
 	g.put(h)
@@ -167,10 +172,7 @@ func (g *group) remove(h *Hold) {
 
 // set sets the timer to the first that is due. The caller holds mu.
 func (g *group) set() {
-	switch {
-	case g.r.closed:
-		return
-	case len(g.due) == 0:
+	if len(g.due) == 0 {
 		g.wake = time.Time{}
 		delete(g.r.groups, g.kind)
 		return
@@ -181,13 +183,6 @@ func (g *group) set() {
 		return
 	}
 	g.timer.Reset(time.Until(g.wake))
-}
-
-// stop ends the ticks. The caller holds mu.
-func (g *group) stop() {
-	if g.timer != nil {
-		g.timer.Stop()
-	}
 }
 
 // tick renews what is due, and with it what is due within a sixtieth of its
@@ -205,7 +200,7 @@ func (g *group) work() (ended []*Hold) {
 	now := time.Now()
 	var batch []*Hold
 	g.wake = now // so that put leaves the timer to set
-	for len(g.due) > 0 && !g.r.closed && g.due[0].ready(now) {
+	for len(g.due) > 0 && g.due[0].ready(now) {
 		h := g.due[0]
 		if h.ends {
 			heap.Pop(&g.due)

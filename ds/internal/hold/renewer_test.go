@@ -412,3 +412,41 @@ func TestTheClientsCloseEndsBatches(t *testing.T) {
 		s.stop(t, holds)
 	})
 }
+
+func TestHoldsThatNobodyStopsEndInTimeAfterTheClientsClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		holds := s.hold(t, 300, Options{})
+		time.Sleep(ttl / 2) // some have been renewed
+		s.set(func() { s.slow = func(string) time.Duration { return time.Hour } })
+		time.Sleep(ttl / 10) // renewals are under way
+		s.stop(t, nil)
+		for _, h := range holds {
+			left, begin := h.Remaining(), time.Now()
+			if got := endsAt(h, begin); got != left {
+				t.Fatalf("ended %v after it had %v left", got, left)
+			}
+		}
+	})
+}
+
+// odd is a Doer that cannot be told from others, although its type can.
+type odd struct {
+	*server
+	extra any
+}
+
+func TestADoerThatCannotBeToldFromOthersRenewsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{}
+		for _, d := range []command.Doer{odd{s, []int{1}}, odd{s, 1}} {
+			h := Start(t.Context(), time.Now(), Options{TTL: ttl, Row: thing("x"), Doer: d})
+			time.Sleep(2 * ttl)
+			if err := h.Err(); err != nil {
+				t.Errorf("lost: %v", err)
+			}
+			h.Stop()
+		}
+		s.stop(t, nil)
+	})
+}

@@ -1,9 +1,16 @@
 -- tickets: the queue of those who wait. Included by other scripts.
--- returns nothing: it defines ticket_of, tell, drop and wake
+-- returns nothing: it defines ticket_of, outlast, tell, drop and wake
 -- Until when the ticket is good, in ms, what for, and whose it is.
 local function ticket_of(queue, id)
   local till, mode, owner = string.match(redis.call('HGET', queue, id) or '', '^(%d+) (%a+) (.*)$')
   return tonumber(till) or 0, mode or '', owner or ''
+end
+
+-- Keeps a key for ttl ms at least: another ticket may be good for longer.
+local function outlast(key, ttl)
+  if redis.call('PTTL', key) < ttl then
+    redis.call('PEXPIRE', key, ttl)
+  end
 end
 
 -- Tells who watches this id's turn. Ids share 256 keys by the number at their

@@ -1,0 +1,179 @@
+package lease
+
+import (
+	"container/list"
+	"context"
+	"io"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/redisx/redisx/command"
+)
+
+// lines are where callers of one client line up who wait for the same lease
+// without a queue: only the first of a line asks the server. A release then costs
+// one attempt of each process that waits, however many of its goroutines do, and
+// none of them overtakes another.
+type lines struct {
+	mu sync.Mutex
+	of map[lineKey]*line
+}
+
+// lineKey is what callers have in common who line up.
+type lineKey struct {
+	d     command.Doer // the client, or a view of it
+	lease string
+}
+
+// line is never empty; the mu of its lines guards it.
+type line struct {
+	turns list.List // of chan struct{}, closed when it is one's turn
+	held  *holder   // who was last seen to have the lease,
+	sent  time.Time // by a request that left then
+}
+
+// linesKey is where a client keeps its lines.
+type linesKey struct{}
+
+func newLines() io.Closer { return &lines{of: map[lineKey]*line{}} }
+
+// Close is for the client. It has nothing to end: to whoever is first the closed
+// client returns an error, and that lets the others go.
+func (*lines) Close() error { return nil }
+
+// tryFunc is what wait.Until takes.
+type tryFunc = func(ctx context.Context) (done bool, again time.Duration, err error)
+
+// waitInLine waits until the lease is granted, or the queue has to be asked.
+func (a *attempt) waitInLine(ctx context.Context) error {
+	all, key := a.lines(ctx), lineKey{a.d, a.names.lease}
+	ask := a.try
+	if all.busy(key) {
+		ask = a.look // not to overtake those in line
+	}
+	done, again, err := ask(ctx)
+	if done || err != nil {
+		return err
+	}
+	return all.wait(ctx, key, a, func() error {
+		return a.until(ctx, key.lease, again, func(ctx context.Context) (bool, time.Duration, error) {
+			done, again, err := a.try(ctx)
+			all.saw(key, a)
+			return done, again, err
+		})
+	})
+}
+
+// look sees who has the lease, and takes it in no case.
+func (a *attempt) look(ctx context.Context) (done bool, again time.Duration, err error) {
+	a.sent = time.Now()
+	i, err := inspect(ctx, a.d, a.names)
+	if err == nil && i.Held {
+		a.held = &holder{id: i.ID, owner: i.Owner, token: i.Token, since: i.Since, left: i.Left, ttl: i.TTL, meta: i.Meta, readers: i.Readers}
+	}
+	return false, 0, err
+}
+
+// lines returns those of the client, nil for who asks by itself: in a queue; for
+// a strict grant, which may have to wait for more than a release; or to hear that
+// it would wait for itself; and where the client can have none. It may be closed,
+// too: that its own answer will say.
+func (a *attempt) lines(ctx context.Context) *lines {
+	for l := leaseOf(ctx); l != nil; l = l.outer {
+		if l.names.lease == a.names.lease {
+			return nil
+		}
+	}
+	attacher, ok := a.d.(command.Attacher)
+	if a.o.fair || a.o.strict || !ok || !reflect.ValueOf(a.d).Comparable() {
+		return nil
+	}
+	c, err := attacher.Attach(linesKey{}, newLines)
+	if err != nil {
+		return nil
+	}
+	return c.(*lines)
+}
+
+// wait runs ask when it is the caller's turn, or returns the cause of ctx if that
+// ends before. The next goes when ask has returned, and all of them when it
+// failed: each shall learn by itself, and at once, what is wrong.
+func (all *lines) wait(ctx context.Context, key lineKey, a *attempt, ask func() error) error {
+	if all == nil {
+		return ask()
+	}
+	l, place := all.enter(key)
+	var err error
+	select {
+	case <-place.Value.(chan struct{}):
+		err = ask()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	all.leave(key, l, place, a, err != nil && ctx.Err() == nil)
+	return err
+}
+
+// busy reports whether anybody waits.
+func (all *lines) busy(key lineKey) bool {
+	if all == nil {
+		return false
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return all.of[key] != nil
+}
+
+// saw notes for those behind what the first has seen.
+func (all *lines) saw(key lineKey, a *attempt) {
+	if all == nil {
+		return
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if l := all.of[key]; l != nil && a.held != nil {
+		l.held, l.sent = a.held, a.sent
+	}
+}
+
+// enter lines up behind those who are there.
+func (all *lines) enter(key lineKey) (*line, *list.Element) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	l, turn := all.of[key], make(chan struct{})
+	if l == nil {
+		l = new(line)
+		all.of[key] = l
+		close(turn)
+	}
+	return l, l.turns.PushBack(turn)
+}
+
+// leave tells whose turn it is now: everyone's, which ends the line, or that of
+// who has become the first. Who leaves knows what the first has seen later than it
+// did itself: what was seen before it came may have ended before, too.
+func (all *lines) leave(key lineKey, l *line, place *list.Element, a *attempt, everyone bool) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if l.sent.After(a.sent) {
+		a.held = l.held
+	}
+	if all.of[key] != l {
+		return // it has ended
+	}
+	next := place.Next()
+	if l.turns.Front() != place {
+		next = nil // not yet
+	}
+	l.turns.Remove(place)
+	if everyone || l.turns.Len() == 0 {
+		delete(all.of, key)
+	}
+	for ; next != nil; next = next.Next() {
+		close(next.Value.(chan struct{}))
+		if !everyone {
+			break
+		}
+	}
+}

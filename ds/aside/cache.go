@@ -84,8 +84,8 @@ func (c *Cache[T]) Inspect(ctx context.Context, key string) (Info, error) {
 //
 // The value key is key itself and holds what the codec writes, by default plain
 // JSON: any client can read it. ttl is counted by the server from the moment of
-// storing, in whole milliseconds, at least one; SetTTL sets another from within
-// fn.
+// storing, in whole milliseconds, at least one, and ten years at most, like all
+// durations of the options; SetTTL sets another from within fn.
 //
 // fn runs on a goroutine of its own. Its context has the values of the first
 // caller's, but neither its end nor its deadline: it ends when the last caller
@@ -218,7 +218,7 @@ type runningKey struct{}
 func SetTTL(ctx context.Context, ttl time.Duration) bool {
 	r, ok := ctx.Value(runningKey{}).(*running)
 	if ok {
-		r.ttl.Store(int64(max(ttl, 0)))
+		r.ttl.Store(int64(min(max(ttl, 0), longest)))
 	}
 	return ok
 }

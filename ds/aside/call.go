@@ -31,7 +31,7 @@ type call struct {
 }
 
 func newCall(d command.Doer, s *shared, key string, ttl time.Duration, o options, tags []string) *call {
-	c := &call{options: o, d: d, s: s, key: key, ttl: ttl, tags: tags}
+	c := &call{options: o, d: d, s: s, key: key, ttl: min(ttl, longest), tags: tags}
 	for _, tag := range tags {
 		c.tagKeys = append(c.tagKeys, tagKey(o.namespace, tag))
 	}
@@ -72,7 +72,8 @@ type outcome struct {
 	// fresh: data was the value, or what a compute made that began, at some
 	// moment not before this.
 	fresh time.Time
-	// alone: it was computed without the server, and fresh says nothing.
+	// alone: it was computed without the server, where nobody can invalidate it:
+	// fresh does not matter.
 	alone bool
 	// busy: another process refreshes, and nobody has waited for it.
 	busy bool

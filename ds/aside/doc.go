@@ -120,7 +120,8 @@
 // with a } but without a tag ("a}b", "x{}y"), or none at all, a number of the
 // same slot. A tag has a key of its own, {namespace:aside:name}:tag, with a
 // generation that each value with the tag carries; InvalidateTag deletes it. It
-// lives twice as long as what carries it may.
+// lives while a value with it is computed, and twice as long as what carries it
+// may.
 //
 // # Time
 //

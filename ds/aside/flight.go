@@ -51,11 +51,6 @@ func (f *flight) try(ctx context.Context) (out outcome, lost, err error) {
 	// it for equality only.
 	token := owner.New()
 	for {
-		asked := time.Now()
-		generations, err := f.generations(ctx)
-		if err != nil {
-			return f.without(ctx, err)
-		}
 		r, sent, err := f.take(ctx, token)
 		switch {
 		case err != nil:
@@ -63,14 +58,16 @@ func (f *flight) try(ctx context.Context) (out outcome, lost, err error) {
 		case r.state == stateDenied:
 			return outcome{busy: true}, nil, nil
 		case r.state == stateDone:
-			return f.computeUnder(ctx, token, generations, sent)
+			return f.computeUnder(ctx, token, sent)
+		}
+		// Only now, because it may have taken a while to get here.
+		generations, err := f.generations(ctx, f.ttl)
+		switch {
+		case err != nil:
+			return f.without(ctx, err)
 		case len(f.tags) > 0 && r.tags != generations:
 			f.over = r.version
 			continue
-		case len(f.tags) > 0:
-			// Whoever came after the generations were asked for may know of newer
-			// ones.
-			sent = asked
 		}
 		return outcome{data: r.data, absent: r.state == stateAbsent, left: r.fresh, fresh: sent}, nil, nil
 	}
@@ -84,8 +81,10 @@ func (f *flight) without(ctx context.Context, err error) (outcome, error, error)
 	case f.unasked:
 		return outcome{busy: true}, nil, nil // who has joined sees for itself
 	}
-	out, err := f.computeAlone(ctx)
-	return out, nil, err
+	out, failed := f.computeAlone(ctx)
+	// On a server that is only full, keys can still be invalidated.
+	out.alone = !command.IsCode(err, "OOM")
+	return out, nil, failed
 }
 
 // computeAlone computes without the server, when there is room for that.
@@ -97,11 +96,12 @@ func (f *flight) computeAlone(ctx context.Context) (outcome, error) {
 		return outcome{}, left(ctx, f.key)
 	}
 	f.count(func(t *tally) { t.alone.Add(1) })
+	began := time.Now()
 	r, err := f.timed(ctx)
 	if err != nil {
 		return outcome{}, &failure{err}
 	}
-	return outcome{data: r.data, absent: r.absent, alone: true}, nil
+	return outcome{data: r.data, absent: r.absent, fresh: began, alone: true}, nil
 }
 
 // timed computes and counts that.
@@ -142,8 +142,13 @@ func (f *flight) take(ctx context.Context, token string) (reading, time.Time, er
 }
 
 // computeUnder runs the compute under the fill, and stores what it returns.
-func (f *flight) computeUnder(ctx context.Context, token, generations string, sent time.Time) (out outcome, lost, err error) {
-	h := fill.Keep(ctx, f.d, f.fill(), token, f.lease, sent, func(reason hold.Reason, err error) error {
+func (f *flight) computeUnder(ctx context.Context, token string, sent time.Time) (out outcome, lost, err error) {
+	generations, err := f.generations(ctx, f.ttl)
+	if err != nil {
+		fill.Release(ctx, f.d, f.fill(), token)
+		return f.without(ctx, err)
+	}
+	h := fill.Keep(ctx, f.d, f.fill(), token, f.lease, sent, f.keepTags(generations), func(reason hold.Reason, err error) error {
 		return &LostError{Key: f.key, Reason: string(reason), Err: err}
 	})
 	ended := false // the fill is no longer ours to release
@@ -167,9 +172,9 @@ func (f *flight) computeUnder(ctx context.Context, token, generations string, se
 		return outcome{}, nil, &failure{err}
 	}
 	checked := time.Now()
-	now, err := f.generations(ctx)
+	now, err := f.generations(ctx, r.ttl)
 	if err == nil && now != generations {
-		return outcome{}, &LostError{Key: f.key, Reason: "tag"}, nil
+		return outcome{}, &LostError{Key: f.key, Reason: string(tagGone)}, nil
 	}
 	h.Stop() // a renewal after the store would find the fill gone
 	out = outcome{data: r.data, absent: r.absent, left: r.ttl, fresh: sent}
@@ -198,6 +203,24 @@ func (f *flight) computeUnder(ctx context.Context, token, generations string, se
 		out.data, out.absent = a.data, false
 	}
 	return out, nil, nil
+}
+
+// tagGone is why a fill is lost when a tag of its value was invalidated.
+const tagGone hold.Reason = "tag"
+
+// keepTags returns what goes with each renewal: the generations are kept for as
+// long as the compute takes, and their end is its end. That they cannot be asked
+// for is none.
+func (f *flight) keepTags(generations string) func(ctx context.Context) error {
+	if len(f.tags) == 0 {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		if now, err := f.generations(ctx, f.ttl); err == nil && now != generations {
+			return &hold.GoneError{Reason: tagGone}
+		}
+		return nil
+	}
 }
 
 // store keeps what was computed.

@@ -1,7 +1,6 @@
 package aside_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,9 @@ import (
 	"time"
 
 	"github.com/redisx/redisx"
+	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/aside"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -20,11 +21,13 @@ const (
 	hotTTL  = 2 * time.Second
 	hotLoad = 300 * time.Millisecond
 	hotRate = 50 // calls a second and process
+
+	hotRole = "hot"
+	envHot  = "REDISX_TEST_ASIDE_HOT"
 )
 
 // hotJob is what a process does that keeps asking for one key.
 type hotJob struct {
-	URL   string
 	For   time.Duration
 	Early float64
 	Stale time.Duration
@@ -36,33 +39,46 @@ type hotReport struct {
 	Slowest              time.Duration
 }
 
-func hotChild(j hotJob) error {
-	ctx, cancel := context.WithTimeout(context.Background(), j.For+time.Minute)
-	defer cancel()
-	c, err := redisx.Connect(ctx, j.URL)
+func playHot(url string) int {
+	r, err := askForHot(url)
 	if err != nil {
-		return err
+		fmt.Fprintln(os.Stderr, "hot:", err, r)
+		return 1
+	}
+	return 0
+}
+
+func askForHot(url string) (r hotReport, err error) {
+	var j hotJob
+	if err := json.Unmarshal([]byte(os.Getenv(envHot)), &j); err != nil {
+		return r, err
+	}
+	ctx := context.Background()
+	c, err := redisx.Connect(ctx, url)
+	if err != nil {
+		return r, err
 	}
 	defer c.Close()
 	get := func() error {
-		_, err := aside.GetOrCompute(ctx, c, "hot", hotTTL, func(ctx context.Context) (int, error) {
-			n, err := integer(ctx, c, "INCR", "computes")
+		_, err := aside.GetOrCompute(ctx, c, "hot", hotTTL, func(ctx context.Context) (int64, error) {
+			n, err := command.Do(ctx, c, command.Incr("computes"))
 			if err != nil {
 				return 0, err
 			}
-			return n, sleep(ctx, hotLoad)
+			return n, dstest.Sleep(ctx, hotLoad)
 		}, aside.Early(j.Early), aside.Stale(j.Stale))
 		return err
 	}
-	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		return err
+	if _, err := c.Cmd(ctx, "INCR", "ready"); err != nil {
+		return r, err
+	}
+	if err := dstest.Await(ctx, c, "go"); err != nil {
+		return r, err
 	}
 	if err := get(); err != nil { // the first fill, for which all wait
-		return err
+		return r, err
 	}
 	before := aside.StatsOf(c)
-	var r hotReport
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	tick := time.NewTicker(time.Second / hotRate)
@@ -87,53 +103,56 @@ func hotChild(j hotJob) error {
 	r.Misses += int(after.Misses - before.Misses)
 	r.Stale = int(after.Stale - before.Stale)
 	text, err := json.Marshal(r)
-	fmt.Println(string(text))
-	return err
+	if err == nil {
+		_, err = c.Cmd(ctx, "RPUSH", "reports", string(text))
+	}
+	return r, err
 }
 
-// hot runs processes that ask for one key, and returns what they saw together
-// and how often it was computed.
-func hot(t *testing.T, f servers.Flavor, processes int, j hotJob) (hotReport, int) {
+// hot runs processes that ask for one key, and returns what they saw together,
+// how often it was computed, and how often it may have been: the first time,
+// and then 36 times a minute (CA1).
+func hot(t *testing.T, f servers.Flavor, processes int, j hotJob) (all hotReport, computes, most int) {
 	t.Helper()
 	s := serverstest.Start(t, servers.Options{Flavor: f})
-	j.URL = s.URL()
-	ps := make([]*process, processes)
-	for i := range ps {
-		ps[i] = startProcess(t, job{Hot: &j})
+	c := dstest.Connect(t, s)
+	order, err := json.Marshal(j)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, p := range ps {
-		p.begin()
+	for range processes {
+		dstest.Process(t, hotRole, s.URL(), envHot+"="+string(order))
 	}
-	var all hotReport
-	for _, p := range ps {
+	dstest.Eventually(t, time.Minute, "the processes are ready", func() bool { return text(t, c, "GET", "ready") == fmt.Sprint(processes) })
+	began := time.Now()
+	text(t, c, "SET", "go", 1)
+	dstest.Eventually(t, j.For+time.Minute, "the processes report", func() bool { return number(t, c, "LLEN", "reports") == processes })
+	took := time.Since(began)
+	for _, e := range dstest.Cmd(t, c, "LRANGE", "reports", 0, -1).Elems() {
 		var r hotReport
-		p.lines.Scan()
-		if err := json.Unmarshal(p.lines.Bytes(), &r); err != nil {
-			t.Fatalf("a child said %q", p.lines.Text())
+		if err := json.Unmarshal([]byte(e.Text()), &r); err != nil {
+			t.Fatal(err)
 		}
 		all.Calls += r.Calls
 		all.Misses += r.Misses
 		all.Stale += r.Stale
 		all.Slowest = max(all.Slowest, r.Slowest)
 	}
-	n := number(t, connect(t, s), "GET", "computes")
-	t.Logf("%d processes for %v, early %v, stale %v: %d calls, %d computes, %d that waited, %d stale, slowest %v",
-		processes, j.For, j.Early, j.Stale, all.Calls, n, all.Misses, all.Stale, all.Slowest.Round(time.Millisecond))
-	return all, n
+	computes, most = number(t, c, "GET", "computes"), 1+int(36*took.Minutes())
+	t.Logf("%d processes for %v, early %v, stale %v: %d calls, %d computes of %d, %d that waited, %d stale, slowest %v",
+		processes, took.Round(time.Millisecond), j.Early, j.Stale, all.Calls, computes, most, all.Misses, all.Stale, all.Slowest.Round(time.Millisecond))
+	return all, computes, most
 }
-
-// mostComputes is how many there may be: 36 a minute, and the first.
-func mostComputes(d time.Duration) int { return int(36*d/time.Minute) + 1 }
 
 // CA1. REDISX_LONG makes it 20 processes for a minute.
 func TestAHotKeyIsComputedSeldomAndNobodyWaitsForIt(t *testing.T) {
 	processes, d := 6, 6*time.Second
-	if long {
+	if dstest.Long {
 		processes, d = 20, time.Minute
 	}
-	eachServer(t, func(t *testing.T, f servers.Flavor) {
-		r, n := hot(t, f, processes, hotJob{For: d, Early: aside.DefaultEarly, Stale: time.Second})
-		if most := mostComputes(d); n > most {
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		r, n, most := hot(t, f, processes, hotJob{For: d, Early: aside.DefaultEarly, Stale: time.Second})
+		if n > most {
 			t.Errorf("%d computes, want at most %d", n, most)
 		}
 		if r.Misses != 0 {
@@ -150,16 +169,15 @@ func TestAHotKeyIsComputedSeldomAndNobodyWaitsForIt(t *testing.T) {
 // computes, and without any refresh callers wait.
 func TestTheTestOfTheHotKeySeesWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	const d = 6 * time.Second
 	t.Run("a window of the whole ttl", func(t *testing.T) {
 		t.Parallel()
-		if _, n := hot(t, "", 5, hotJob{For: d, Early: 1, Stale: time.Second}); n <= mostComputes(d) {
-			t.Errorf("%d computes: the bound of %d would not notice", n, mostComputes(d))
+		if _, n, most := hot(t, "", 5, hotJob{For: 10 * time.Second, Early: 1, Stale: time.Second}); n <= most {
+			t.Errorf("%d computes: the bound of %d would not notice", n, most)
 		}
 	})
 	t.Run("no refresh", func(t *testing.T) {
 		t.Parallel()
-		if r, _ := hot(t, "", 2, hotJob{For: 3 * time.Second}); r.Misses == 0 {
+		if r, _, _ := hot(t, "", 2, hotJob{For: 3 * time.Second}); r.Misses == 0 {
 			t.Error("nobody waited")
 		}
 	})

@@ -1,171 +1,76 @@
 package aside_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"sync"
+	"errors"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/aside"
+	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
-	"go.uber.org/goleak"
 )
 
-// envChild makes this binary a process of callers instead of a test.
-const envChild = "REDISX_ASIDE_CHILD"
-
 func TestMain(m *testing.M) {
-	if job := os.Getenv(envChild); job != "" {
-		if err := child(job); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	dstest.Play(dstest.Roles{dstest.FillerRole: filler.Play, hotRole: playHot})
 	goleak.VerifyTestMain(m)
 }
 
-// job is what a child process does: when told to, Callers goroutines call GetOrCompute
-// for Key. Each compute counts itself in Key+":runs", takes Work, and returns
-// that count and the process id.
-type job struct {
-	URL     string
-	Key     string
-	Callers int
-	Work    time.Duration
-	Lease   time.Duration
-	Hot     *hotJob // if not nil, what it does instead
-}
-
-type answer struct{ Run, Pid int }
-
-// child connects, prints "ready", waits for a line, calls, and prints one
-// answer a line.
-func child(text string) error {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return err
-	}
-	if j.Hot != nil {
-		return hotChild(*j.Hot)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	c, err := redisx.Connect(ctx, j.URL)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		return err
-	}
-	out := make([]answer, j.Callers)
-	errs := make([]error, j.Callers)
-	call := func(i int) {
-		out[i], errs[i] = aside.GetOrCompute(ctx, c, j.Key, time.Minute, func(ctx context.Context) (answer, error) {
-			return compute(ctx, c, j)
-		}, aside.Lease(j.Lease))
-	}
-	var wg sync.WaitGroup
-	for i := range j.Callers {
-		wg.Go(func() { call(i) })
-	}
-	wg.Wait()
-	for i, a := range out {
-		if errs[i] != nil {
-			return errs[i]
+// filler is what aside and coalesce have in common.
+var filler = dstest.Filler{
+	Get: func(ctx context.Context, d command.Doer, key string, lease time.Duration, compute dstest.Compute) (int, error) {
+		return aside.GetOrCompute(ctx, d, key, time.Minute, compute, aside.Lease(lease))
+	},
+	Drop:  aside.Invalidate,
+	Key:   func(key string) string { return key },
+	Fills: "*:redisx:fill:*",
+	Store: aside.StoreScript,
+	Lost: func(cause error) string {
+		var lost *aside.LostError
+		if errors.As(cause, &lost) {
+			return lost.Reason
 		}
-		fmt.Println(a.Run, a.Pid)
-	}
-	return nil
+		return ""
+	},
+	Missed: func(c *redisx.Client) (command.Doer, func() int64) {
+		return c, func() int64 { return int64(aside.StatsOf(c).Misses) }
+	},
+	Overtaken: aside.ErrInvalidated,
+	Closed:    coalesce.ErrClosed,
 }
 
-func compute(ctx context.Context, d command.Doer, j job) (answer, error) {
-	run, err := integer(ctx, d, "INCR", j.Key+":runs")
-	if err != nil {
-		return answer{}, err
-	}
-	return answer{run, os.Getpid()}, sleep(ctx, j.Work)
+func TestProcessesShareOneCompute(t *testing.T) { filler.ProcessesShareOneCompute(t) }
+
+func TestWhenTheFillerIsKilledExactlyOneOtherTakesOver(t *testing.T) { filler.OneOtherTakesOver(t) }
+
+func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
+	filler.AnErrorIsNotStored(t)
 }
 
-func integer(ctx context.Context, d command.Doer, name string, args ...any) (int, error) {
-	n, err := command.Do(ctx, d, command.As(command.Untyped(name, args...), command.AsInt))
-	return int(n), err
+func TestAPanicReleasesTheFill(t *testing.T) { filler.APanicReleasesTheFill(t) }
+
+func TestClosingTheClientEndsItsComputes(t *testing.T) { filler.ClosingTheClientEndsItsComputes(t) }
+
+func TestAnInvalidatedComputeIsNeverReadable(t *testing.T) { filler.ADroppedComputeIsNeverReadable(t) }
+
+func TestACallerTakesNoResultThatIsOlderThanItsCall(t *testing.T) {
+	filler.NoResultIsOlderThanItsCall(t)
 }
 
-// process is a child that is ready to be told to begin.
-type process struct {
-	cmd   *exec.Cmd
-	begin func()
-	lines *bufio.Scanner
+func TestComputesThatAreAlwaysOvertakenEndInAnError(t *testing.T) {
+	filler.ComputesThatAreAlwaysOvertaken(t)
 }
 
-func startProcess(t *testing.T, j job) *process {
-	t.Helper()
-	text, err := json.Marshal(j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), envChild+"="+string(text))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: cmd, begin: func() { fmt.Fprintln(in) }, lines: bufio.NewScanner(out)}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	if !p.lines.Scan() || p.lines.Text() != "ready" {
-		t.Fatalf("a child said %q", p.lines.Text())
-	}
-	return p
+func TestTheComputeHearsOfItsInvalidationAtTheNextRenewal(t *testing.T) {
+	filler.TheNextRenewalTellsOfTheDrop(t)
 }
-
-// answers reads what the child's n callers got.
-func (p *process) answers(t *testing.T, n int) []answer {
-	t.Helper()
-	all := make([]answer, n)
-	for i := range all {
-		p.lines.Scan()
-		if _, err := fmt.Sscan(p.lines.Text(), &all[i].Run, &all[i].Pid); err != nil {
-			t.Fatalf("a child said %q", p.lines.Text())
-		}
-	}
-	return all
-}
-
-// long is for runs that take minutes.
-var long = os.Getenv("REDISX_LONG") != ""
-
-// eachServer runs a scenario on the server that is at hand, and in long runs on
-// all that are required.
-func eachServer(t *testing.T, test func(t *testing.T, f servers.Flavor)) {
-	t.Helper()
-	if long {
-		serverstest.EachRequired(t, test)
-		return
-	}
-	test(t, "")
-}
+func TestAComputeThatCannotRenewIsNotStored(t *testing.T) { filler.AComputeThatCannotRenew(t) }
 
 // setup starts a server and returns n clients of it.
 func setup(t *testing.T, n int, args ...string) (*servers.Server, []*redisx.Client) {
@@ -176,69 +81,27 @@ func setup(t *testing.T, n int, args ...string) (*servers.Server, []*redisx.Clie
 func setupOn(t *testing.T, f servers.Flavor, n int, args ...string) (*servers.Server, []*redisx.Client) {
 	t.Helper()
 	s := serverstest.Start(t, servers.Options{Flavor: f, Args: args})
-	clients := make([]*redisx.Client, n)
-	for i := range clients {
-		clients[i] = connect(t, s)
-	}
-	return s, clients
+	return s, dstest.Clients(t, s, n)
 }
 
-func connect(t *testing.T, s *servers.Server) *redisx.Client {
+// text returns the reply to a command, "" for null.
+func text(t *testing.T, c *redisx.Client, name string, args ...any) string {
 	t.Helper()
-	c, err := redisx.Connect(t.Context(), s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
+	return dstest.Cmd(t, c, name, args...).Text()
 }
 
-// text returns the reply to a command that is a string, "" for null.
-func text(t *testing.T, d command.Doer, name string, args ...any) string {
+func number(t *testing.T, c *redisx.Client, name string, args ...any) int {
 	t.Helper()
-	s, err := command.Do(context.Background(), d, command.As(command.Untyped(name, args...), command.AsString))
-	if err != nil && err != command.Nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return s
+	return int(dstest.Int(t, c, name, args...))
 }
 
-func number(t *testing.T, d command.Doer, name string, args ...any) int {
-	t.Helper()
-	n, err := integer(context.Background(), d, name, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
-// eventually waits until ok, for 10 s at most.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not within 10s: " + what)
-		}
-	}
+	dstest.Eventually(t, 10*time.Second, what, ok)
 }
 
 // fills returns how many fills the server holds.
-func fills(t *testing.T, d command.Doer) int {
+func fills(t *testing.T, c *redisx.Client) int {
 	t.Helper()
-	keys, err := command.Do(context.Background(), d, command.As(command.Untyped("KEYS", "*:redisx:fill:*"), command.AsSlice(command.AsString)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(keys)
+	return len(dstest.Cmd(t, c, "KEYS", filler.Fills).Elems())
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func explode() (int, error) { panic("gone") }

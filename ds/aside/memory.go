@@ -32,15 +32,13 @@ const (
 // moment that was reckoned from before it was read. So nobody has to wait for
 // pushes here: who reads looks.
 type memory struct {
-	drops atomic.Uint64 // invalidations by this process
-
 	mu      sync.RWMutex
 	closed  bool
 	max     int // bytes
 	bytes   int
 	watches int
 	entries map[string]*entry
-	claimed map[string]struct{} // keys that somebody is about to keep
+	claimed map[string]*interest // by key: of who is about to keep its value
 
 	oldest, newest, hand *entry
 }
@@ -101,17 +99,17 @@ func (m *memory) allow(bytes int) {
 	m.max = max(m.max, bytes)
 }
 
-// claim reports whether the caller is to watch and keep key: one at a time.
-func (m *memory) claim(key string) bool {
+// claim reports whether the caller is to watch and keep its key: one at a time.
+func (m *memory) claim(i *interest) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, ok := m.claimed[key]; ok || m.closed {
+	if _, ok := m.claimed[i.c.key]; ok || m.closed {
 		return false
 	}
 	if m.claimed == nil {
-		m.claimed, m.entries = map[string]struct{}{}, map[string]*entry{}
+		m.claimed, m.entries = map[string]*interest{}, map[string]*entry{}
 	}
-	m.claimed[key] = struct{}{}
+	m.claimed[i.c.key] = i
 	return true
 }
 
@@ -125,10 +123,10 @@ func (m *memory) unclaim(key string) {
 // it. It returns nil for others, and where the server cannot push.
 func (c *call) watch(ctx context.Context) *interest {
 	watcher, ok := c.d.(command.Watcher)
-	if !ok || c.memory == 0 || c.own || !c.s.memory.claim(c.key) {
+	i := &interest{c: c}
+	if !ok || c.memory == 0 || c.own || !c.s.memory.claim(i) {
 		return nil
 	}
-	i := &interest{c: c, drops: c.s.memory.drops.Load()}
 	for _, key := range append([]string{c.key}, c.tagKeys...) {
 		w, err := watchAnew(ctx, watcher, key)
 		if err != nil {
@@ -165,8 +163,8 @@ func changed(w command.Watch) bool {
 // interest is what a caller holds who may keep a value.
 type interest struct {
 	c       *call
-	drops   uint64
 	watches []command.Watch
+	dropped bool // by this process, since the claim; guarded by memory.mu
 }
 
 // stop gives up.
@@ -199,7 +197,7 @@ func (i *interest) keep(value any, size int, s sight) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.claimed, c.key)
-	if left <= 0 || m.closed || e.size > m.max || m.drops.Load() != i.drops {
+	if left <= 0 || m.closed || e.size > m.max || i.dropped {
 		e.stop()
 		return
 	}
@@ -270,18 +268,22 @@ func (m *memory) remove(e *entry) {
 
 // drop forgets the value of key, and what is being read now.
 func (m *memory) drop(key string) {
-	m.drops.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if i := m.claimed[key]; i != nil {
+		i.dropped = true
+	}
 	m.remove(m.entries[key])
 }
 
-// dropTag forgets the values with that tag.
+// dropTag forgets the values with that tag, and those that are being read now.
 func (m *memory) dropTag(namespace, tag string) {
-	m.drops.Add(1)
 	key := tagKey(namespace, tag)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, i := range m.claimed {
+		i.dropped = i.dropped || slices.Contains(i.c.tagKeys, key)
+	}
 	for _, e := range m.entries {
 		if slices.Contains(e.tags, key) {
 			m.remove(e)

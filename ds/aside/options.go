@@ -24,6 +24,10 @@ const (
 	MaxTags = 16
 )
 
+// longest is what longer durations are cut to, so that sums of some of them,
+// and of server times, are numbers still.
+const longest = 10 * 365 * 24 * time.Hour
+
 // backOff is for how long nobody refreshes a value after a refresh has failed.
 const backOff = time.Second
 
@@ -179,6 +183,9 @@ func (o *options) read(opts []Option) {
 		case setStrict:
 			o.strict = true
 		}
+	}
+	for _, d := range []*time.Duration{&o.lease, &o.stale, &o.staleIfError, &o.negative} {
+		*d = min(*d, longest)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
@@ -17,13 +18,14 @@ import (
 func tagKey(namespace, tag string) string { return keys.Prefix(namespace, "aside", tag) + "tag" }
 
 // generations tells the generations of the tags, and begins those that are not
-// there, so that a value computed from now on may carry them.
-func (c *call) generations(ctx context.Context) (string, error) {
+// there, so that a value that is computed from now on, and is fresh for ttl, may
+// carry them.
+func (c *call) generations(ctx context.Context, ttl time.Duration) (string, error) {
 	if len(c.tags) == 0 {
 		return "", nil
 	}
 	// They outlive what carries them: an invalidation is that they are gone.
-	keep := 2*(c.ttl+max(c.stale, c.staleIfError)) + c.negative + c.lease
+	keep := 2*(max(c.ttl, ttl)+max(c.stale, c.staleIfError)) + c.negative + c.lease
 	// A name that nobody has had, in every call: one that a deleted generation
 	// had would bring back to life what carries it.
 	begin := owner.New()

@@ -74,7 +74,7 @@ func TestMemoryEndsWithTheValueAndWithTheConnection(t *testing.T) {
 	get(t, c, "k")
 	get(t, c, "k")
 	eventually(t, "the value ends", func() bool { return get(t, c, "k") == 2 })
-	if d := time.Since(began); d < 290*time.Millisecond || d > 600*time.Millisecond {
+	if d := time.Since(began); d < 290*time.Millisecond {
 		t.Errorf("ended after %v", d)
 	}
 	long := aside.New(cs[0], time.Minute, counted(&runs), aside.Memory(1<<20))
@@ -146,6 +146,26 @@ func TestNothingIsKeptThatWasInvalidatedWhileItWasRead(t *testing.T) {
 	}
 }
 
+func TestWhatIsReadIsKeptWhenSomethingElseIsInvalidated(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	var runs atomic.Int64
+	get(t, aside.New(cs[0], time.Minute, counted(&runs)), "k")
+	d := &deaf{Client: cs[0], read: make(chan struct{}), answer: make(chan struct{})}
+	c := aside.New(d, time.Minute, counted(&runs), aside.Memory(1<<20))
+	var wg sync.WaitGroup
+	wg.Go(func() { get(t, c, "k") })
+	<-d.read
+	if err := errors.Join(c.Invalidate(t.Context(), "other"), c.InvalidateTag(t.Context(), "other")); err != nil {
+		t.Fatal(err)
+	}
+	close(d.answer)
+	wg.Wait()
+	if s := aside.StatsOf(d); s.Entries != 1 {
+		t.Errorf("%d values are kept", s.Entries)
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 1)
@@ -214,20 +234,21 @@ func TestAStaleValueIsServedWhileOneProcessComputes(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 3)
 	var runs, at, most atomic.Int64
-	load := func(ctx context.Context, _ string) (int64, error) {
+	served := make(chan struct{}) // all that do not wait for the compute
+	load := func(context.Context, string) (int64, error) {
 		n := runs.Add(1)
 		if a := at.Add(1); a > most.Load() {
 			most.Store(a)
 		}
 		defer at.Add(-1)
-		if n == 1 {
-			return n, nil
+		if n > 1 {
+			<-served
 		}
-		return n, sleep(ctx, 100*time.Millisecond)
+		return n, nil
 	}
 	var caches []*aside.Cache[int64]
 	for _, c := range cs {
-		caches = append(caches, aside.New(c, 200*time.Millisecond, load, aside.Stale(5*time.Second), aside.Early(0), aside.Jitter(0)))
+		caches = append(caches, aside.New(c, 200*time.Millisecond, load, aside.Stale(time.Minute), aside.Early(0), aside.Jitter(0)))
 	}
 	get(t, caches[0], "k")
 	eventually(t, "the value is stale", func() bool {
@@ -237,16 +258,15 @@ func TestAStaleValueIsServedWhileOneProcessComputes(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 60 {
 		wg.Go(func() {
-			began := time.Now()
-			if v, err := caches[i%3].Get(t.Context(), "k"); v != 1 || err != nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if v, err := caches[i%3].Get(ctx, "k"); v != 1 || err != nil {
 				t.Errorf("%d, %v", v, err)
-			}
-			if d := time.Since(began); d > 90*time.Millisecond {
-				t.Errorf("a caller waited %v", d)
 			}
 		})
 	}
 	wg.Wait()
+	close(served)
 	eventually(t, "the next value", func() bool { return get(t, caches[1], "k") == 2 })
 	if runs.Load() != 2 || most.Load() != 1 {
 		t.Errorf("%d computes, %d at once", runs.Load(), most.Load())
@@ -257,9 +277,12 @@ func TestAStaleValueIsServedWhenTheComputeFails(t *testing.T) {
 	t.Parallel()
 	_, cs := setup(t, 2)
 	var runs atomic.Int64
+	var failed atomic.Pointer[time.Time] // when it did so first
 	errDown := errors.New("database down")
 	load := func(context.Context, string) (int64, error) {
 		if n := runs.Add(1); n > 1 {
+			now := time.Now()
+			failed.CompareAndSwap(nil, &now)
 			return 0, errDown
 		}
 		return 1, nil
@@ -270,19 +293,23 @@ func TestAStaleValueIsServedWhenTheComputeFails(t *testing.T) {
 	get(t, a, "k")
 	eventually(t, "the value is stale and a compute has failed", func() bool { get(t, a, "k"); return runs.Load() == 2 })
 	// The server keeps that it failed: no other process tries either.
-	for time.Since(began) < 900*time.Millisecond {
+	for {
 		get(t, a, "k")
 		get(t, b, "k")
-	}
-	if n := runs.Load(); n != 2 {
-		t.Errorf("%d computes within the second after a failure", n)
-	}
-	i, err := aside.Inspect(t.Context(), cs[0], "k")
-	if err != nil || i.Quiet <= 0 || i.Computes != 1 || i.Here.Failed != 1 || i.Here.Stale == 0 {
-		t.Errorf("%+v, %v", i, err)
+		n := runs.Load()
+		i, err := aside.Inspect(t.Context(), cs[0], "k")
+		if time.Since(*failed.Load()) > 990*time.Millisecond { // the server counts whole ones
+			break
+		}
+		if n != 2 {
+			t.Fatalf("%d computes within the second after a failure", n)
+		}
+		if err != nil || i.Quiet <= 0 || i.Computes != 1 || i.Here.Failed != 1 || i.Here.Stale == 0 {
+			t.Fatalf("%+v, %v", i, err)
+		}
 	}
 	eventually(t, "the stale value has gone", func() bool { _, err := a.Get(t.Context(), "k"); return errors.Is(err, errDown) })
-	if d := time.Since(began); d < 2*time.Second || d > 3*time.Second {
+	if d := time.Since(began); d < 2*time.Second {
 		t.Errorf("served for %v", d)
 	}
 }
@@ -300,12 +327,12 @@ func TestThatThereIsNothingIsKeptForAWhile(t *testing.T) {
 	}
 	var caches []*aside.Cache[*user]
 	for _, c := range cs {
-		caches = append(caches, aside.New(c, time.Minute, load, aside.Negative(400*time.Millisecond)))
+		caches = append(caches, aside.New(c, time.Minute, load, aside.Negative(time.Minute)))
 	}
 	for i := range 10 {
 		_, err := caches[i%2].Get(t.Context(), "k")
 		var e *aside.NotFoundError
-		if !errors.Is(err, aside.ErrNotFound) || !errors.As(err, &e) || e.Key != "k" || e.Left <= 0 || e.Left > 400*time.Millisecond {
+		if !errors.Is(err, aside.ErrNotFound) || !errors.As(err, &e) || e.Key != "k" || e.Left <= 0 || e.Left > time.Minute {
 			t.Fatalf("got %v", err)
 		}
 	}
@@ -318,6 +345,7 @@ func TestThatThereIsNothingIsKeptForAWhile(t *testing.T) {
 	if i, err := aside.Inspect(t.Context(), cs[0], "k"); err != nil || i.State != "absent" {
 		t.Errorf("%+v, %v", i, err)
 	}
+	number(t, cs[0], "PEXPIRE", "{k}:redisx:aside:k", 1) // the minute is over
 	found.Store(1)
 	eventually(t, "it is looked for again", func() bool { v, err := caches[1].Get(t.Context(), "k"); return v == nil && err == nil })
 	if got := text(t, cs[0], "GET", "k"); got != "null" {
@@ -349,7 +377,7 @@ func TestTheComputeMaySetTheTTL(t *testing.T) {
 	if aside.SetTTL(t.Context(), time.Second) {
 		t.Error("a context of no compute took a ttl")
 	}
-	for ttl, want := range map[time.Duration][2]int{time.Hour: {3_590_000, 3_600_000}, time.Second: {900, 1000}, 0: {-2, -2}, -1: {-2, -2}} {
+	for ttl, want := range map[time.Duration][2]int{time.Hour: {3_590_000, 3_600_000}, 20 * time.Second: {10_000, 20_000}, 0: {-2, -2}, -1: {-2, -2}} {
 		key := fmt.Sprint("k", ttl)
 		v, err := aside.GetOrCompute(t.Context(), cs[0], key, time.Minute, func(ctx context.Context) (int, error) {
 			if !aside.SetTTL(ctx, ttl) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/internal/dstest"
 )
 
 type user struct {
@@ -41,7 +42,7 @@ func TestEachCallerHasAValueOfItsOwn(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			u, err := run(t.Context(), cs[0], "k", func(ctx context.Context) (user, error) {
-				return user{"ada", []string{"a"}}, sleep(ctx, 20*time.Millisecond)
+				return user{"ada", []string{"a"}}, dstest.Sleep(ctx, 20*time.Millisecond)
 			})
 			if err != nil || u.Tags[0] != "a" {
 				t.Errorf("%+v, %v", u, err)
@@ -51,131 +52,6 @@ func TestEachCallerHasAValueOfItsOwn(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-// One compute across processes, and all get its result.
-func TestProcessesShareOneCompute(t *testing.T) {
-	t.Parallel()
-	s, cs := setup(t, 1)
-	const processes, callers = 6, 50
-	for round := range 3 {
-		key := fmt.Sprint("cold:", round)
-		ps := make([]*process, processes)
-		for i := range ps {
-			ps[i] = startProcess(t, job{URL: s.URL(), Key: key, Callers: callers, Work: 200 * time.Millisecond, Lease: coalesce.DefaultLease})
-		}
-		began := time.Now()
-		for _, p := range ps {
-			p.begin()
-		}
-		var all []answer
-		for _, p := range ps {
-			all = append(all, p.answers(t, callers)...)
-		}
-		took := time.Since(began)
-		for _, a := range all {
-			if a != all[0] || a.Run != 1 {
-				t.Fatalf("answers %+v and %+v, want one for all", all[0], a)
-			}
-		}
-		if n := number(t, cs[0], "GET", key+":runs"); n != 1 {
-			t.Errorf("computed %d times", n)
-		}
-		t.Logf("%d processes x %d callers: 1 compute of 200ms, all answered after %v", processes, callers, took.Round(time.Millisecond))
-	}
-}
-
-func TestWhenTheFillerIsKilledExactlyOneOtherTakesOver(t *testing.T) {
-	t.Parallel()
-	s, cs := setup(t, 1)
-	for _, lease := range []time.Duration{time.Second, coalesce.DefaultLease} {
-		key := fmt.Sprint("k", lease)
-		dead := startProcess(t, job{URL: s.URL(), Key: key, Callers: 1, Work: time.Hour, Lease: lease})
-		dead.begin()
-		eventually(t, "the first compute runs", func() bool { return text(t, cs[0], "GET", key+":runs") == "1" })
-		ps := make([]*process, 3)
-		for i := range ps {
-			ps[i] = startProcess(t, job{URL: s.URL(), Key: key, Callers: 20, Work: 20 * time.Millisecond, Lease: lease})
-			ps[i].begin()
-		}
-		// While it lives and renews, nobody takes over.
-		time.Sleep(1200 * time.Millisecond)
-		if got := text(t, cs[0], "GET", key+":runs"); got != "1" {
-			t.Fatalf("%s computes while the first lives", got)
-		}
-		killed := time.Now()
-		dead.cmd.Process.Kill()
-		eventually(t, "a successor", func() bool { return text(t, cs[0], "GET", key+":runs") != "1" })
-		took := time.Since(killed)
-		for _, p := range ps {
-			for _, a := range p.answers(t, 20) {
-				if a.Run != 2 {
-					t.Errorf("an answer of run %d", a.Run)
-				}
-			}
-		}
-		if got := text(t, cs[0], "GET", key+":runs"); got != "2" {
-			t.Errorf("%s computes, want one successor", got)
-		}
-		if took > lease+time.Second {
-			t.Errorf("the successor began after %v, want at most %v", took, lease+time.Second)
-		}
-		t.Logf("lease %v: the one successor began %v after the kill", lease, took.Round(time.Millisecond))
-	}
-}
-
-func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 4) // four clients stand for four processes
-	errDown := errors.New("database down")
-	var runs, at, most atomic.Int32
-	var wg sync.WaitGroup
-	for _, c := range cs {
-		for range 10 {
-			wg.Go(func() {
-				_, err := run(t.Context(), c, "k", func(ctx context.Context) (int, error) {
-					runs.Add(1)
-					if n := at.Add(1); n > most.Load() {
-						most.Store(n)
-					}
-					defer at.Add(-1)
-					return 0, errors.Join(sleep(ctx, 50*time.Millisecond), errDown)
-				})
-				if !errors.Is(err, errDown) {
-					t.Errorf("got %v", err)
-				}
-			})
-		}
-	}
-	wg.Wait()
-	if n, m := runs.Load(), most.Load(); n < 1 || n > 4 || m != 1 {
-		t.Errorf("%d computes, %d at a time; want at most one for each client, one at a time", n, m)
-	}
-	if n := number(t, cs[0], "DBSIZE"); n != 0 {
-		t.Errorf("%d keys are left", n)
-	}
-	began := time.Now()
-	v, err := run(t.Context(), cs[0], "k", func(context.Context) (int, error) { return 5, nil })
-	if v != 5 || err != nil || time.Since(began) > time.Second {
-		t.Errorf("the next call got %d, %v after %v", v, err, time.Since(began))
-	}
-}
-
-func TestAPanicReleasesTheFill(t *testing.T) {
-	t.Parallel()
-	_, cs := setup(t, 2)
-	_, err := run(t.Context(), cs[0], "k", func(context.Context) (int, error) { return explode() })
-	var p *coalesce.PanicError
-	if !errors.As(err, &p) || !strings.Contains(string(p.Stack), "coalesce_test.explode") {
-		t.Fatalf("got %v", err)
-	}
-	if n := fills(t, cs[1]); n != 0 {
-		t.Errorf("%d fills are left", n)
-	}
-	v, err := run(t.Context(), cs[1], "k", func(context.Context) (int, error) { return 5, nil })
-	if v != 5 || err != nil {
-		t.Errorf("the next call got %d, %v", v, err)
-	}
 }
 
 func TestAFullServerGivesTheValueBesideTheError(t *testing.T) {
@@ -266,7 +142,7 @@ func TestADoerThatAttachesNothingStillSharesThroughTheServer(t *testing.T) {
 		for _, r := range callers(20, nil, func(ctx context.Context) (int, error) {
 			return run(ctx, plain{cs[0]}, key, func(ctx context.Context) (int, error) {
 				runs.Add(1)
-				return 5, sleep(ctx, 50*time.Millisecond)
+				return 5, dstest.Sleep(ctx, 50*time.Millisecond)
 			}, opts...)
 		}) {
 			if r.v != 5 || r.err != nil {
@@ -276,40 +152,11 @@ func TestADoerThatAttachesNothingStillSharesThroughTheServer(t *testing.T) {
 		if n := runs.Load(); n != 1 {
 			t.Errorf("computed %d times", n)
 		}
-		_, err := run(t.Context(), plain{cs[0]}, "panics", func(ctx context.Context) (int, error) { return explode() }, opts...)
+		_, err := run(t.Context(), plain{cs[0]}, "panics", dstest.Explode, opts...)
 		var p *coalesce.PanicError
 		if !errors.As(err, &p) {
 			t.Errorf("got %v", err)
 		}
-	}
-}
-
-func TestClosingTheClientEndsItsComputesAndGivesTheFillBack(t *testing.T) {
-	t.Parallel()
-	s, cs := setup(t, 1)
-	c := connect(t, s)
-	var cause error
-	running := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		_, err := run(context.Background(), c, "k", func(ctx context.Context) (int, error) {
-			close(running)
-			<-ctx.Done()
-			cause = context.Cause(ctx)
-			return 0, ctx.Err()
-		})
-		if !errors.Is(err, coalesce.ErrClosed) {
-			t.Errorf("the caller got %v", err)
-		}
-	})
-	<-running
-	c.Close()
-	if !errors.Is(cause, coalesce.ErrClosed) {
-		t.Errorf("the compute's context ended by %v", cause)
-	}
-	wg.Wait()
-	if n := number(t, cs[0], "DBSIZE"); n != 0 {
-		t.Errorf("%d keys are left", n)
 	}
 }
 
@@ -320,7 +167,7 @@ func TestDoSharesOneRunAndForgetStartsAnew(t *testing.T) {
 	call := func(ctx context.Context, c command.Doer) (int32, error) {
 		return coalesce.Do(ctx, c, "report", func(ctx context.Context) (int32, error) {
 			n := runs.Add(1)
-			return n, sleep(ctx, 50*time.Millisecond)
+			return n, dstest.Sleep(ctx, 50*time.Millisecond)
 		}, coalesce.Namespace("app"), coalesce.Keep(time.Minute))
 	}
 	var wg sync.WaitGroup

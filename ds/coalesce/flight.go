@@ -82,7 +82,7 @@ func (f *filler) take(ctx context.Context, token string) (answer, time.Time, err
 // compute runs the compute under the fill, and stores what it returns. A lost
 // that is not nil means that it does not count, and why.
 func (f *filler) compute(ctx context.Context, token string, sent time.Time) (out outcome, lost, err error) {
-	h := fill.Keep(ctx, f.d, f.side, token, f.lease, sent, func(reason hold.Reason, err error) error {
+	h := fill.Keep(ctx, f.d, f.side, token, f.lease, sent, nil, func(reason hold.Reason, err error) error {
 		return &LostError{Key: f.key, Reason: string(reason), Err: err}
 	})
 	ended := false // the fill is no longer ours to release

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/internal/dstest"
 )
 
 var errGone = errors.New("the caller went home")
@@ -44,16 +45,6 @@ func callers(n int, ctxOf func(i int) context.Context, call func(ctx context.Con
 	return out
 }
 
-// sleep is a compute that takes d and minds its context.
-func sleep(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // CO1.
 func TestFirstCallerLeavesAndTheOthersGetTheValue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +52,7 @@ func TestFirstCallerLeavesAndTheOthersGetTheValue(t *testing.T) {
 		var runs atomic.Int32
 		compute := func(ctx context.Context) (int, error) {
 			runs.Add(1)
-			return 7, sleep(ctx, 100*time.Millisecond)
+			return 7, dstest.Sleep(ctx, 100*time.Millisecond)
 		}
 		first, leave := context.WithCancelCause(t.Context())
 		var v int
@@ -162,7 +153,7 @@ func TestAPanicBecomesEveryCallersErrorWithItsStack(t *testing.T) {
 				var g coalesce.Group
 				out := callers(100, nil, func(ctx context.Context) (int, error) {
 					return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) {
-						if err := sleep(ctx, time.Millisecond); err != nil {
+						if err := dstest.Sleep(ctx, time.Millisecond); err != nil {
 							return 0, err
 						}
 						return tt.fn()
@@ -192,7 +183,7 @@ func TestAnErrorGoesToItsOwnFlightOnly(t *testing.T) {
 		var runs atomic.Int32
 		call := func(ctx context.Context) (int, error) {
 			return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) {
-				if err := sleep(ctx, time.Millisecond); err != nil {
+				if err := dstest.Sleep(ctx, time.Millisecond); err != nil {
 					return 0, err
 				}
 				return 0, fmt.Errorf("run %d", runs.Add(1))
@@ -215,7 +206,7 @@ func TestForgetKeepsLaterCallersFromJoining(t *testing.T) {
 		call := func(ctx context.Context) (int, error) {
 			return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) {
 				n := int(runs.Add(1))
-				return n, sleep(ctx, 10*time.Millisecond)
+				return n, dstest.Sleep(ctx, 10*time.Millisecond)
 			})
 		}
 		var before, after []result
@@ -245,7 +236,7 @@ func TestTheEndOfAForgottenFlightLeavesTheNewerOneJoinable(t *testing.T) {
 		call := func(ctx context.Context) (int, error) {
 			return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) {
 				n := int(runs.Add(1))
-				return n, sleep(ctx, time.Duration(n)*10*time.Millisecond)
+				return n, dstest.Sleep(ctx, time.Duration(n)*10*time.Millisecond)
 			})
 		}
 		var wg sync.WaitGroup
@@ -328,7 +319,7 @@ func TestOtherTypesDoNotJoin(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for _, r := range callers(5, nil, func(ctx context.Context) (int, error) {
-				return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) { return 1, sleep(ctx, time.Second) })
+				return coalesce.Local(ctx, &g, "k", func(ctx context.Context) (int, error) { return 1, dstest.Sleep(ctx, time.Second) })
 			}) {
 				if r.v != 1 || r.err != nil {
 					t.Errorf("int: %+v", r)
@@ -340,7 +331,7 @@ func TestOtherTypesDoNotJoin(t *testing.T) {
 			wg.Go(func() {
 				v, err := coalesce.Local(t.Context(), &g, "k", func(ctx context.Context) (string, error) {
 					runs.Add(1)
-					return "one", sleep(ctx, time.Second)
+					return "one", dstest.Sleep(ctx, time.Second)
 				})
 				if v != "one" || err != nil {
 					t.Errorf("string: %q, %v", v, err)
@@ -431,7 +422,7 @@ func TestCallersThatLeaveAtRandomReturnAtOnceAndLeakNothing(t *testing.T) {
 				return ctx
 			}, func(ctx context.Context) (int, error) {
 				return coalesce.Local(ctx, &g, key, func(ctx context.Context) (int, error) {
-					return 1, sleep(ctx, 10*time.Millisecond)
+					return 1, dstest.Sleep(ctx, 10*time.Millisecond)
 				})
 			})
 			for i, r := range out {

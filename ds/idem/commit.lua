@@ -4,8 +4,8 @@
 -- ARGV[1] token   ARGV[2] state: done | unstored   ARGV[3] payload
 -- ARGV[4] retention, ms   ARGV[5..] of each effect: how many words, then the words
 -- returns {1}, also when it was stored before; {0, state} if the run is not
--- ours any more; {2, how many effects there were before one failed, its error}:
--- after none the run goes on, else it has failed for good
+-- ours any more; {2, how many effects there were before one failed, its error},
+-- also when that was told before: after none the run goes on, else it has failed for good
 -- include outcome.lua
 local r = redis.call('HMGET', KEYS[1], 'state', 'token', 'result')
 if r[2] ~= ARGV[1] then
@@ -13,6 +13,12 @@ if r[2] ~= ARGV[1] then
 end
 if r[1] == ARGV[2] then
   return {1}
+end
+if r[1] == 'final' then
+  local n, failed = string.match(r[3], '^only the first (%d+) of its effects took place: (.*)$')
+  if n then
+    return {2, tonumber(n), failed}
+  end
 end
 if r[1] ~= 'running' then
   return {0, r[1]}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/idem"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 )
 
@@ -33,7 +33,7 @@ type storm struct {
 
 func doubles() storm {
 	s := storm{seed: rand.Uint64(), processes: 4, batches: 3, keys: 60, callers: 3, ttl: 400 * time.Millisecond, mortality: 0.5}
-	if os.Getenv("REDISX_LONG") != "" {
+	if dstest.Long {
 		s.batches, s.keys, s.callers, s.processes, s.ttl = 24, 120, 8, 6, 300*time.Millisecond
 	}
 	return s

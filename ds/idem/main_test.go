@@ -10,6 +10,7 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
@@ -25,35 +26,17 @@ func TestMain(m *testing.M) {
 func setup(t testing.TB, opts ...servers.Options) (*redisx.Client, *servers.Server) {
 	t.Helper()
 	s := serverstest.Start(t, opts...)
-	return connect(t, s.URL()), s
+	return dstest.Connect(t, s), s
 }
 
 // everywhere runs a test on the server that is at hand, and in the long ring on
 // every one that the tests require.
 func everywhere(t *testing.T, test func(t *testing.T, f servers.Flavor)) {
 	t.Helper()
-	if os.Getenv("REDISX_LONG") != "" {
-		serverstest.EachRequired(t, test)
-		return
+	if !dstest.Long {
+		t.Parallel()
 	}
-	t.Parallel()
-	test(t, "")
-}
-
-func connect(t testing.TB, url string) *redisx.Client {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	c, err := redisx.Connect(ctx, url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return c
+	dstest.Servers(t, test)
 }
 
 // raw runs a command whose reply is a string or a number, as text; "" for null.
@@ -79,12 +62,7 @@ func text(ctx context.Context, d command.Doer, name string, args ...string) (str
 	return reply.View().Text(), nil
 }
 
-// eventually polls until ok, for a time that only a broken program needs.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not in 15 s: %s", what)
-		}
-	}
+	dstest.Eventually(t, 15*time.Second, what, ok)
 }

@@ -49,7 +49,7 @@ func testManyProcessesRunOnce(t *testing.T, f servers.Flavor) {
 	t.Logf("%d callers in %d processes: fn ran once, %d different answer(s), all answered %v after the start", processes*callers, processes, len(answers), took)
 }
 
-const crashTTL = time.Second
+const crashTTL = 2 * time.Second
 
 // policies are what a caller may do after a crash.
 var policies = map[string]idem.Option{"fail": idem.TTL(crashTTL), "rerun": idem.RerunOnCrash()}
@@ -67,7 +67,7 @@ func testRunnerIsKilled(t *testing.T, f servers.Flavor) {
 			runner.line("running")
 			ran := 0
 			killed := make(chan time.Time, 1)
-			time.AfterFunc(2*crashTTL, func() { // the lease was renewed until then
+			time.AfterFunc(crashTTL+crashTTL/2, func() { // the lease was renewed until then
 				killed <- time.Now()
 				_ = runner.cmd.Process.Kill()
 			})
@@ -128,7 +128,7 @@ func testAResumedRunSkipsWhatWasDone(t *testing.T, f servers.Flavor) {
 	c, s := setup(t, servers.Options{Flavor: f})
 	first := ""
 	for i := range 3 {
-		runner := startChild(t, s.URL(), "steps", 300*time.Millisecond)
+		runner := startChild(t, s.URL(), "steps", time.Second)
 		if id := runner.line("charged"); i == 0 {
 			first = id
 		} else if id != first {
@@ -136,7 +136,7 @@ func testAResumedRunSkipsWhatWasDone(t *testing.T, f servers.Flavor) {
 		}
 		_ = runner.cmd.Process.Kill()
 	}
-	last := startChild(t, s.URL(), "steps", 300*time.Millisecond)
+	last := startChild(t, s.URL(), "steps", time.Second)
 	last.line("charged")
 	last.proceed()
 	var got receipt

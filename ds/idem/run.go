@@ -207,14 +207,16 @@ func (r *run) settle(ctx context.Context, h *hold.Hold, step func(ctx context.Co
 // whose fn returned result.
 func (r *run) settled(result, err error) error {
 	var e *Error
+	// The cause of ctx may be the Error of another run, in whose fn this one is.
+	own := errors.As(err, &e) && e.Key == r.key && e.Token == r.token
 	switch {
 	case err == nil:
 		return result
 	case errors.Is(err, errRefused):
 		return err
-	case errors.As(err, &e) && e.State == string(fenced):
+	case own && e.State == string(fenced):
 		return r.fenced(e.Reason, result)
-	case errors.As(err, &e):
+	case own:
 		return e
 	}
 	return &Error{Key: r.key, State: string(unsettled), Token: r.token, Err: errors.Join(result, err)}
@@ -289,7 +291,8 @@ func (r *run) close(lost error) []command.Request {
 // keep drops the value of a run that is not the key's, or whose effects have not
 // taken place.
 func keep[T any](v T, err error) (T, error) {
-	if errors.Is(err, ErrFenced) || errors.Is(err, ErrFailed) || errors.Is(err, errRefused) {
+	var e *Error
+	if errors.Is(err, errRefused) || errors.As(err, &e) && (e.State == string(fenced) || e.State == string(final)) {
 		var zero T
 		return zero, err
 	}

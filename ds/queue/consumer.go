@@ -23,7 +23,7 @@ const (
 	// Saying goodbye may take many times what the slowest claim took, within
 	// these: who has ended a loop must not wait for a server that is away.
 	goodbyes     = 10
-	shortGoodbye = 40 * time.Millisecond
+	shortGoodbye = 250 * time.Millisecond
 	longGoodbye  = 2 * time.Second
 	// goneTime is how long a consumer without deliveries is silent before
 	// others forget it; a living one speaks every few seconds.
@@ -164,6 +164,8 @@ func (c *consumer) asTaken(v resp3.View) (taken, error) {
 	if cur.Len()%3 != 0 {
 		return taken{}, errShape
 	}
+	// 0 would block for ever.
+	wait = min(max(wait, time.Millisecond), c.cfg.wait())
 	got := taken{wait: wait, jobs: make([]*delivery, 0, cur.Len()/3)}
 	for id, ok := cur.Next(); ok; id, ok = cur.Next() {
 		attempt, _ := cur.Next()

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/resp3"
 )
 
 func TestIDsAreOrderedAsTheServerDoes(t *testing.T) {
@@ -86,23 +88,39 @@ func TestAJobsContextLooksAtTheClockItself(t *testing.T) {
 			}
 		},
 	} {
-		// Nothing listens for the end of the hold, as if that had not run yet.
-		h := hold.Start(t.Context(), time.Now(), hold.Options{TTL: ttl})
-		c := &consumer{core: &core{name: "email"}, open: map[*delivery]struct{}{}, freed: make(chan struct{}, 1)}
-		d := &delivery{c: c, id: "1-0", attempt: 1, hold: h}
-		inner, cancel := context.WithCancelCause(t.Context())
-		d.cancel, d.ctx = cancel, jobContext{inner, d}
-		c.open[d] = struct{}{}
-		if look(d.ctx) {
-			t.Errorf("%s: ended from the start", name)
+		synctest.Test(t, func(t *testing.T) {
+			// Nothing listens for the end of the hold, as if that had not run yet.
+			h := hold.Start(t.Context(), time.Now(), hold.Options{TTL: ttl})
+			c := &consumer{core: &core{name: "email"}, open: map[*delivery]struct{}{}, freed: make(chan struct{}, 1)}
+			d := &delivery{c: c, id: "1-0", attempt: 1, hold: h}
+			inner, cancel := context.WithCancelCause(t.Context())
+			d.cancel, d.ctx = cancel, jobContext{inner, d}
+			c.open[d] = struct{}{}
+			if look(d.ctx) {
+				t.Errorf("%s: ended from the start", name)
+			}
+			time.Sleep(ttl)
+			if !look(d.ctx) {
+				t.Errorf("%s does not see that the window has closed", name)
+			}
+			if c.count() != 0 || d.state != lapsed {
+				t.Errorf("%s: state %d, %d open", name, d.state, c.count())
+			}
+			h.Stop()
+			cancel(nil)
+		})
+	}
+}
+
+func TestNoAnswerMakesAConsumerSleepForEver(t *testing.T) {
+	t.Parallel()
+	c := &consumer{cfg: defaults()}
+	for text, want := range map[string]time.Duration{
+		":0": time.Millisecond, ":-9000": time.Millisecond, ":700": 700 * time.Millisecond, ":9000000": longestWait,
+	} {
+		got, err := c.asTaken(resp3.NewView([]byte("*1\r\n" + text + "\r\n")))
+		if err != nil || got.wait != want {
+			t.Errorf("%s: %v, %v, want %v", text, got.wait, err, want)
 		}
-		<-h.Context().Done()
-		if !look(d.ctx) {
-			t.Errorf("%s does not see that the window has closed", name)
-		}
-		if c.count() != 0 || d.state != lapsed {
-			t.Errorf("%s: state %d, %d open", name, d.state, c.count())
-		}
-		h.Stop()
 	}
 }

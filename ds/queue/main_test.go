@@ -3,7 +3,6 @@ package queue_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +11,14 @@ import (
 
 	"github.com/redisx/redisx"
 	"github.com/redisx/redisx/ds/queue"
+	"github.com/redisx/redisx/internal/dstest"
 	"github.com/redisx/redisx/internal/servers"
 	"github.com/redisx/redisx/internal/servers/serverstest"
 	"github.com/redisx/redisx/resp3"
 )
 
-// roleEnv makes this binary a worker process instead of a test.
-const roleEnv = "REDISX_QUEUE_ROLE"
-
 func TestMain(m *testing.M) {
-	if role := os.Getenv(roleEnv); role != "" {
-		os.Exit(child(role))
-	}
+	dstest.Play(roles)
 	goleak.VerifyTestMain(m)
 }
 
@@ -32,35 +27,11 @@ type email struct {
 	Body string `json:"body"`
 }
 
-func connect(t testing.TB, s *servers.Server) *redisx.Client {
-	t.Helper()
-	c, err := redisx.Connect(t.Context(), s.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
-	return c
-}
-
 // setup starts a server of its own and a client of it.
 func setup(t testing.TB) (*servers.Server, *redisx.Client) {
 	t.Helper()
 	s := serverstest.Start(t)
-	return s, connect(t, s)
-}
-
-// cmd runs a command as an outsider would.
-func cmd(t testing.TB, c *redisx.Client, name string, args ...any) resp3.Value {
-	t.Helper()
-	v, err := c.Cmd(context.Background(), name, args...)
-	if err != nil {
-		t.Fatalf("%s %v: %v", name, args, err)
-	}
-	return v
+	return s, dstest.Connect(t, s)
 }
 
 func integer(t testing.TB, v resp3.Value) int64 {
@@ -70,20 +41,6 @@ func integer(t testing.TB, v resp3.Value) int64 {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// eventually polls until ok, or fails the test.
-func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(within)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %v: %s", within, what)
-		}
-		<-tick.C
-	}
 }
 
 func stats[T any](t testing.TB, q *queue.Queue[T]) queue.Stats {
@@ -100,10 +57,10 @@ func stats[T any](t testing.TB, q *queue.Queue[T]) queue.Stats {
 func empty(t testing.TB, c *redisx.Client, name string) {
 	t.Helper()
 	prefix := "{redisx:queue:" + name + "}:"
-	if n := integer(t, cmd(t, c, "XLEN", prefix+"jobs")); n != 0 {
+	if n := dstest.Int(t, c, "XLEN", prefix+"jobs"); n != 0 {
 		t.Errorf("%d entries in the stream", n)
 	}
-	groups := cmd(t, c, "XINFO", "GROUPS", prefix+"jobs").Elems()
+	groups := dstest.Cmd(t, c, "XINFO", "GROUPS", prefix+"jobs").Elems()
 	if len(groups) != 1 {
 		t.Fatalf("%d groups", len(groups))
 	}
@@ -114,7 +71,7 @@ func empty(t testing.TB, c *redisx.Client, name string) {
 			}
 		}
 	}
-	for _, k := range cmd(t, c, "KEYS", "*"+name+"*").Elems() {
+	for _, k := range dstest.Cmd(t, c, "KEYS", "*"+name+"*").Elems() {
 		switch strings.TrimPrefix(k.Text(), prefix) {
 		case "jobs", "meta", "tidied":
 		default:
@@ -123,8 +80,7 @@ func empty(t testing.TB, c *redisx.Client, name string) {
 	}
 }
 
-// next returns a function that returns one job after the other, and stops the
-// consumer at the end of the test.
+// consumer consumes until the end of the test, or stop.
 func consumer[T any](t testing.TB, q *queue.Queue[T], opts ...queue.Option) (jobs <-chan *queue.Job[T], stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())

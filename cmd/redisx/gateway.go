@@ -137,7 +137,7 @@ func (o *gatewayOptions) handler(warnings io.Writer) (*gateway.Handler, string, 
 	}
 	switch {
 	case cfg.Username != "" || cfg.Password != "" || cfg.DB != 0:
-		return nil, "", errors.New("gateway: --url holds credentials or a database: the gateway relays bytes, clients authenticate and select by themselves")
+		return nil, "", errors.New("gateway: --url (or REDISX_URL) holds credentials or a database: the gateway relays bytes, clients authenticate and select by themselves")
 	case cfg.Network != "tcp" && cfg.Network != "unix":
 		return nil, "", errors.New("gateway: --url is a WebSocket: connect the clients to that")
 	case (o.CertFile == "") != (o.KeyFile == ""):

@@ -16,19 +16,20 @@ import (
 	"github.com/redisx/redisx/internal/servers/serverstest"
 )
 
-// masked returns a table without what differs from run to run.
-func masked(table string) string {
+// masked returns a text without what differs from run to run.
+func masked(text string) string {
 	for _, m := range []struct{ pattern, by string }{
 		{`\d\d\d\d-\d\d-\d\dT`, ""},
 		{`\d\d:\d\d:\d\dZ?`, "TIME"},
 		{`\d{16}`, "TOKEN"},
 		{`\d+\.\d+ ?s`, "SECONDS"},
 		{`(\d+m)?\d+s`, "SECONDS"},
+		{`\d+ ms`, "MILLISECONDS"},
 		{`(?m) +$`, ""},
 	} {
-		table = regexp.MustCompile(m.pattern).ReplaceAllString(table, m.by)
+		text = regexp.MustCompile(m.pattern).ReplaceAllString(text, m.by)
 	}
-	return table
+	return text
 }
 
 // The README shows what redisx inspect prints of these objects.
@@ -73,7 +74,7 @@ func TestTheREADMEShowsWhatInspectPrints(t *testing.T) {
 	must(err)
 	_, err = queue.New[string](c, "mail").EnqueueMany(ctx, []string{"a", "b", "c"})
 	must(err)
-	_, err = limiter.New(c, "100/m", limiter.Namespace("shop")).AllowN(ctx, "api:/users", 40)
+	_, err = limiter.New(c, "100/h", limiter.Namespace("shop")).AllowN(ctx, "api:/users", 40)
 	must(err)
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		if i, err := lease.Inspect(ctx, c, "video:42"); err == nil && i.Waiting == 1 {

@@ -42,8 +42,33 @@ func playDemo(t *testing.T, o demo.Options) ([]byte, error) {
 	return text, playErr
 }
 
-func TestTheDemoHoldsOnARealServer(t *testing.T) {
-	text, err := playDemo(t, demo.Options{URL: serverstest.Start(t).URL(), JSON: true})
+// The README shows some lines of the story.
+func TestTheDemoHoldsOnARealServerAsTheREADMETells(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, ok := strings.Cut(string(readme), "```text\n1. lease")
+	shown, _, end := strings.Cut("1. lease"+shown, "```")
+	if !ok || !end {
+		t.Fatal("the README shows no story")
+	}
+	text, err := playDemo(t, demo.Options{URL: serverstest.Start(t).URL()})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	for line := range strings.Lines(masked(shown)) {
+		if line != "…\n" && !strings.Contains(masked(string(text)), line) {
+			t.Errorf("the README tells %q; the story is\n%s", line, text)
+		}
+	}
+	if bytes.Contains(text, []byte("\x1b")) {
+		t.Error("colours in a file")
+	}
+}
+
+func TestTheDemoHoldsOnTheEmbeddedServer(t *testing.T) {
+	text, err := playDemo(t, demo.Options{Embedded: true, JSON: true})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -58,23 +83,11 @@ func TestTheDemoHoldsOnARealServer(t *testing.T) {
 			t.Errorf("%s: %s: %s", v.Primitive, v.Claim, v.Found)
 		}
 	}
-	if len(primitives) != 7 || r.Seconds > 25 || len(r.Story) == 0 {
-		t.Errorf("verdicts on %v in %.1f s, want seven primitives within 25 s", primitives, r.Seconds)
+	if len(primitives) != 7 || len(r.Story) == 0 {
+		t.Errorf("verdicts on %v, want seven primitives; a story of %d lines", primitives, len(r.Story))
 	}
-}
-
-func TestTheDemoHoldsOnTheEmbeddedServer(t *testing.T) {
-	text, err := playDemo(t, demo.Options{Embedded: true})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	if bytes.Contains(text, []byte("\x1b")) {
-		t.Error("colours in a file")
-	}
-	for _, want := range []string{"embedded in this process", "not here: client tracking", "kill -9", "refused", "verdicts hold"} {
-		if !strings.Contains(string(text), want) {
-			t.Errorf("the story lacks %q:\n%s", want, text)
-		}
+	if !strings.Contains(r.Server, "embedded in this process") || !strings.Contains(strings.Join(r.Off, "\n"), "client tracking") {
+		t.Errorf("it is said to be %s, without %q", r.Server, r.Off)
 	}
 }
 

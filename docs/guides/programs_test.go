@@ -364,6 +364,58 @@ func TestEveryURLInTheGuidesIsAccepted(t *testing.T) {
 	}
 }
 
+var (
+	fenced = regexp.MustCompile("(?ms)^```.*?^```")
+	spans  = regexp.MustCompile("`[^`\n]+`")
+	names  = regexp.MustCompile(`\b([a-z]+)\.([A-Z]\w*)`)
+)
+
+// What stands in blocks is compiled; this is about the names in between.
+func TestEveryNameInTheGuidesExists(t *testing.T) {
+	known := map[string]map[string]bool{}
+	n := 0
+	for file, text := range files(t) {
+		for _, span := range spans.FindAllString(fenced.ReplaceAllString(text, ""), -1) {
+			for _, m := range names.FindAllStringSubmatch(span, -1) {
+				path, ours := strings.CutPrefix(packages[m[1]], module)
+				if !ours {
+					continue
+				}
+				n++
+				if known[path] == nil {
+					known[path] = declared(t, "../.."+path)
+				}
+				if !known[path][m[2]] {
+					t.Errorf("%s: there is no %s", file, m[0])
+				}
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("found %d names, want at least 50: does the test still recognize them?", n)
+	}
+}
+
+// declared returns the names that the package in a folder declares.
+func declared(t *testing.T, folder string) map[string]bool {
+	t.Helper()
+	sources, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("no package in %s: %v", folder, err)
+	}
+	found := map[string]bool{}
+	for _, source := range sources {
+		f, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range f.Scope.Objects {
+			found[name] = true
+		}
+	}
+	return found
+}
+
 func TestEveryFlagInTheGuidesExists(t *testing.T) {
 	source, err := os.ReadFile("../../cmd/redisx/gateway.go")
 	if err != nil {

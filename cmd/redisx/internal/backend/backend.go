@@ -49,7 +49,7 @@ func Open(ctx context.Context, url string, embedded bool) (*Backend, error) {
 	}, nil
 }
 
-// redact returns host and database of a URL, never its credentials.
+// redact returns the address in a URL, never its credentials.
 func redact(url string) string {
 	cfg, err := redisx.ParseURL(url)
 	if err != nil {

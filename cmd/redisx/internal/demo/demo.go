@@ -33,24 +33,39 @@ type Options struct {
 
 // Play plays the story: once, or on a terminal until the user has seen enough.
 func Play(ctx context.Context, o Options) error {
-	again := !o.Once && !o.JSON && isTerminal(o.In) && isTerminal(o.Out)
+	asks := !o.Once && !o.JSON && isTerminal(o.In) && isTerminal(o.Out)
 	b, err := backend.Open(ctx, o.URL, o.Embedded)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
+	more := func() bool { return false }
+	if asks {
+		more = asking(ctx, o.In, o.Out)
+	}
 	for {
 		report, err := play(ctx, b, newTeller(o))
 		if err != nil {
 			return err
 		}
-		if !again {
+		if !more() {
 			return report.err()
 		}
-		fmt.Fprint(o.Out, "\nEnter plays it again, q ends it: ")
-		var answer string
-		if _, err := fmt.Fscanln(o.In, &answer); answer == "q" || errors.Is(err, io.EOF) || ctx.Err() != nil {
-			return report.err()
+	}
+}
+
+// asking returns what asks the user whether to play again. Nobody does when ctx
+// has ended.
+func asking(ctx context.Context, in io.Reader, out io.Writer) func() bool {
+	answers := lines(in, func() {})
+	return func() bool {
+		fmt.Fprint(out, "\nEnter plays it again, q ends it: ")
+		select {
+		case answer, ok := <-answers:
+			return ok && answer != "q"
+		case <-ctx.Done():
+			fmt.Fprintln(out)
+			return false
 		}
 	}
 }

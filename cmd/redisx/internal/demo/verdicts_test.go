@@ -1,8 +1,10 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,17 +109,40 @@ func TestTheQueueVerdictsSeeLostAndDoubledJobs(t *testing.T) {
 	}
 }
 
-func TestTheLimiterVerdictsSeeTooManyAndTooFew(t *testing.T) {
+func TestTheLimiterVerdictsSeeTooManyCallsAndTooLongWaits(t *testing.T) {
 	s := setup(t)
 	l := limiter.New(s.client, "20/s", limiter.Burst(burst), limiter.Namespace(s.namespace))
-	for admitted, want := range map[int64]string{
-		burst + 30: "",
-		burst + 31: "never more than burst + rate x time",
-		burst:      "never less than promised",
+	for _, tt := range []struct {
+		admitted int64
+		told     time.Duration
+		want     string
+	}{
+		{burst + 30, turn, ""},
+		{burst + 31, turn, "never more than burst + rate x time"},
+		{burst + 30, turn + 1, "refusals cost nothing: the next call fits in a turn"},
 	} {
-		if got := failing(judgeLimiter(t.Context(), s, l, admitted, 1500*time.Millisecond)); got != want {
-			t.Errorf("%d admitted in 1.5 s: %q fails, want %q", admitted, got, want)
+		if got := failing(judgeLimiter(t.Context(), s, l, tt.admitted, 1500*time.Millisecond, tt.told)); got != tt.want {
+			t.Errorf("%d admitted in 1.5 s, told to wait %v: %q fails, want %q", tt.admitted, tt.told, got, tt.want)
 		}
+	}
+}
+
+func TestTheUserIsAskedUntilTheEnd(t *testing.T) {
+	var out bytes.Buffer
+	if asked := asking(t.Context(), strings.NewReader("\nx\nq\n"), &out); !asked() || !asked() || asked() || !strings.Contains(out.String(), "again") {
+		t.Errorf("Enter, x and q are not taken for yes, yes and no; it said %q", &out)
+	}
+	if asking(t.Context(), strings.NewReader(""), &out)() {
+		t.Error("the end of the input is taken for yes")
+	}
+	// Ctrl-C at the question.
+	ctx, cancel := context.WithCancel(t.Context())
+	silent, quiet := io.Pipe()
+	defer quiet.Close()
+	asked := asking(ctx, silent, &out)
+	cancel()
+	if asked() {
+		t.Error("an interruption is taken for yes")
 	}
 }
 

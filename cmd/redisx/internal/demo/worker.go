@@ -22,7 +22,7 @@ type Worker struct {
 	client *redisx.Client
 	mu     sync.Mutex
 	out    *json.Encoder
-	words  chan string
+	words  <-chan string
 }
 
 var roles = map[string]func(*Worker, context.Context) error{
@@ -48,16 +48,7 @@ func (w *Worker) Run(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w.out, w.words = json.NewEncoder(out), make(chan string, 16)
-	// The reader of stdin ends with the process: a read of a pipe cannot be
-	// cancelled, and this process has nothing left to do by then.
-	go func() {
-		sc := bufio.NewScanner(in)
-		for sc.Scan() {
-			w.words <- sc.Text()
-		}
-		cancel()
-	}()
+	w.out, w.words = json.NewEncoder(out), lines(in, cancel)
 	client, err := redisx.Connect(ctx, w.URL)
 	if err != nil {
 		w.say(line{Event: "failed", Err: err.Error()})
@@ -82,9 +73,27 @@ func (w *Worker) say(l line) {
 // word waits for the parent's next word.
 func (w *Worker) word(ctx context.Context) (string, error) {
 	select {
-	case word := <-w.words:
+	case word, ok := <-w.words:
+		if !ok {
+			return "", ctx.Err()
+		}
 		return word, nil
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
+}
+
+// lines yields the lines of in. After the last one it calls ended, then closes
+// the channel. Its goroutine ends with the process: a read of a pipe or a
+// terminal cannot be cancelled.
+func lines(in io.Reader, ended func()) <-chan string {
+	out := make(chan string, 16)
+	go func() {
+		for sc := bufio.NewScanner(in); sc.Scan(); {
+			out <- sc.Text()
+		}
+		ended()
+		close(out)
+	}()
+	return out
 }

@@ -30,7 +30,7 @@ type Options struct {
 	Cost       int      // of an arrival that has none of its own
 
 	Traffic string        // made up, as in traffic.go; "" means at random, twice the rate
-	For     time.Duration // how long; 0 means five periods of the rate
+	For     time.Duration // how long; 0 means five periods of the rate, 1 ms at least
 	Seed    uint64        // of what is random in it
 
 	File string    // recorded: one arrival a line; "-" is In
@@ -157,7 +157,7 @@ func (o *Options) arrivals(ctx context.Context, rate limiter.Rate, r *Report) (a
 		return recorded(ctx, in, name, o.Cost), nil
 	}
 	if o.For == 0 {
-		o.For = 5 * min(rate.Per, maxSpan/5)
+		o.For = max(5*min(rate.Per, maxSpan/5), time.Millisecond)
 	}
 	if o.Traffic == "" {
 		o.Traffic = fmt.Sprintf("poisson:%d/%s", 2*rate.Count, short(rate.Per))

@@ -224,6 +224,13 @@ func TestAServerThatIsGoneEndsTheReplay(t *testing.T) {
 	}
 }
 
+func TestTheShortestPeriodHasTrafficOfItsOwn(t *testing.T) {
+	t.Parallel()
+	if out, err := lab(t, Options{Rate: "5/100us"}); err != nil || !strings.Contains(out, " in 1ms: poisson:10/100µs") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 func TestProgressIsTold(t *testing.T) {
 	t.Parallel()
 	var told []int

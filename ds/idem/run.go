@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strconv"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/codec"
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/script"
 	"github.com/redisx/redisx/ds/internal/wait"
@@ -90,7 +90,7 @@ func newRun(ctx context.Context, d command.Doer, key string, cfg config) *run {
 // so that waiting for it would never end.
 func (r *run) inside() *run {
 	for o := r.outer; o != nil; o = o.outer {
-		if o.record[0] == r.record[0] && reflect.TypeOf(o.d) == reflect.TypeOf(r.d) && reflect.TypeOf(r.d).Comparable() && o.d == r.d && !o.ended() {
+		if o.record[0] == r.record[0] && owned.Comparable(o.d) && owned.Comparable(r.d) && o.d == r.d && !o.ended() {
 			return o
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"container/list"
 	"context"
 	"io"
-	"reflect"
 	"sync"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 )
 
 // lines are where callers of one client line up who wait for the same lease
@@ -47,32 +47,30 @@ type tryFunc = func(ctx context.Context) (done bool, again time.Duration, err er
 
 // waitInLine waits until the lease is granted, or the queue has to be asked.
 func (a *attempt) waitInLine(ctx context.Context) error {
-	all, key := a.lines(ctx), lineKey{a.d, a.names.lease}
-	ask := a.try
-	if all.busy(key) {
-		ask = a.look // not to overtake those in line
+	all := a.lines(ctx)
+	if all.busy(a.lineKey()) { // they are not to be overtaken
+		if err := a.look(ctx); err != nil {
+			return err
+		}
+		return all.wait(ctx, a, 0)
 	}
-	done, again, err := ask(ctx)
+	done, again, err := a.try(ctx)
 	if done || err != nil {
 		return err
 	}
-	return all.wait(ctx, key, a, func() error {
-		return a.until(ctx, key.lease, again, func(ctx context.Context) (bool, time.Duration, error) {
-			done, again, err := a.try(ctx)
-			all.saw(key, a)
-			return done, again, err
-		})
-	})
+	return all.wait(ctx, a, again)
 }
 
+func (a *attempt) lineKey() lineKey { return lineKey{a.d, a.names.lease} }
+
 // look sees who has the lease, and takes it in no case.
-func (a *attempt) look(ctx context.Context) (done bool, again time.Duration, err error) {
+func (a *attempt) look(ctx context.Context) error {
 	a.sent = time.Now()
 	i, err := inspect(ctx, a.d, a.names)
 	if err == nil && i.Held {
 		a.held = &holder{id: i.ID, owner: i.Owner, token: i.Token, since: i.Since, left: i.Left, ttl: i.TTL, meta: i.Meta, readers: i.Readers}
 	}
-	return false, 0, err
+	return err
 }
 
 // lines returns those of the client, nil for who asks by itself: in a queue; for
@@ -86,7 +84,7 @@ func (a *attempt) lines(ctx context.Context) *lines {
 		}
 	}
 	attacher, ok := a.d.(command.Attacher)
-	if a.o.fair || a.o.strict || !ok || !reflect.ValueOf(a.d).Comparable() {
+	if a.o.fair || a.o.strict || !ok || !owned.Comparable(a.d) {
 		return nil
 	}
 	c, err := attacher.Attach(linesKey{}, newLines)
@@ -96,18 +94,26 @@ func (a *attempt) lines(ctx context.Context) *lines {
 	return c.(*lines)
 }
 
-// wait runs ask when it is the caller's turn, or returns the cause of ctx if that
-// ends before. The next goes when ask has returned, and all of them when it
-// failed: each shall learn by itself, and at once, what is wrong.
-func (all *lines) wait(ctx context.Context, key lineKey, a *attempt, ask func() error) error {
+// wait waits for the lease when it is the attempt's turn, or returns the cause of
+// ctx if that ends before. The next goes when the waiting has an end, and all of
+// them when it failed: each shall learn by itself, and at once, what is wrong.
+func (all *lines) wait(ctx context.Context, a *attempt, again time.Duration) error {
+	key := a.lineKey()
 	if all == nil {
-		return ask()
+		return a.until(ctx, key.lease, again, a.try)
 	}
 	l, place := all.enter(key)
 	var err error
 	select {
 	case <-place.Value.(chan struct{}):
-		err = ask()
+		err = a.until(ctx, key.lease, again, func(ctx context.Context) (bool, time.Duration, error) {
+			before := a.held
+			done, again, err := a.try(ctx)
+			if a.held != before {
+				all.saw(key, a)
+			}
+			return done, again, err
+		})
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -125,14 +131,11 @@ func (all *lines) busy(key lineKey) bool {
 	return all.of[key] != nil
 }
 
-// saw notes for those behind what the first has seen.
+// saw notes for those behind what the first has just seen.
 func (all *lines) saw(key lineKey, a *attempt) {
-	if all == nil {
-		return
-	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if l := all.of[key]; l != nil && a.held != nil {
+	if l := all.of[key]; l != nil {
 		l.held, l.sent = a.held, a.sent
 	}
 }

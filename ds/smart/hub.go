@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 )
 
 // maxBytes bounds what a hub keeps of the keys that are waited for.
@@ -53,7 +53,7 @@ func newHub() *hub {
 // wait. A Doer that cannot own one gets one for each wait.
 func hubOf(d command.Doer) (*hub, func(), error) {
 	a, ok := d.(command.Attacher)
-	if !ok || !reflect.TypeOf(d).Comparable() {
+	if !ok || !owned.Comparable(d) {
 		h := newHub()
 		h.single = true
 		return h, func() { h.Close() }, nil

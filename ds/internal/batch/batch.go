@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"reflect"
 	"sync"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/replicas"
 	"github.com/redisx/redisx/resp3"
 )
@@ -251,7 +251,7 @@ func (all *groups[T]) group(s *Script[T], k kind) *group[T] {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	switch {
-	case all.closed || !reflect.ValueOf(k.d).Comparable():
+	case all.closed || !owned.Comparable(k.d):
 		return nil
 	case all.first != nil && all.first.kind == k:
 		return all.first

@@ -5,11 +5,11 @@ import (
 	"context"
 	"io"
 	"math/bits"
-	"reflect"
 	"sync"
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/replicas"
 )
 
@@ -54,7 +54,7 @@ func newRenewer() io.Closer {
 // of its own. The caller holds h's mu.
 func (h *Hold) join(first time.Duration) bool {
 	var r *renewer
-	if a, ok := h.o.Doer.(command.Attacher); ok && reflect.ValueOf(h.o.Doer).Comparable() {
+	if a, ok := h.o.Doer.(command.Attacher); ok && owned.Comparable(h.o.Doer) {
 		// When the client is closed, so the renewals will say.
 		if c, err := a.Attach(attachment{}, newRenewer); err == nil {
 			r = c.(*renewer)

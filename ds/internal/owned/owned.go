@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"reflect"
 	"sync"
 	"time"
 
@@ -36,6 +37,13 @@ type Set struct {
 	mu     sync.Mutex
 	closed bool
 	kept   map[Stopper]struct{}
+}
+
+// Comparable reports whether d can be told from others, so that what belongs to it
+// can be found by it.
+func Comparable(d command.Doer) bool {
+	// The rest is for structs whose fields decide it, and allocates.
+	return reflect.TypeOf(d).Kind() == reflect.Pointer || reflect.ValueOf(d).Comparable()
 }
 
 // By returns the Set that hangs on d under key, nil where d cannot own one. The

@@ -102,6 +102,7 @@ func (all *lines) wait(ctx context.Context, a *attempt, again time.Duration) err
 	if all == nil {
 		return a.until(ctx, key.lease, again, a.try)
 	}
+	came := time.Now()
 	l, place := all.enter(key)
 	var err error
 	select {
@@ -117,7 +118,9 @@ func (all *lines) wait(ctx context.Context, a *attempt, again time.Duration) err
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	all.leave(key, l, place, a, err != nil && ctx.Err() == nil)
+	if held := all.leave(key, l, place, came, err != nil && ctx.Err() == nil); held != nil {
+		a.held = held
+	}
 	return err
 }
 
@@ -154,16 +157,17 @@ func (all *lines) enter(key lineKey) (*line, *list.Element) {
 }
 
 // leave tells whose turn it is now: everyone's, which ends the line, or that of
-// who has become the first. Who leaves knows what the first has seen later than it
-// did itself: what was seen before it came may have ended before, too.
-func (all *lines) leave(key lineKey, l *line, place *list.Element, a *attempt, everyone bool) {
+// who has become the first. It returns who was seen to have the lease, by a
+// request that left after the caller came: what was seen before may have had its
+// end before, too.
+func (all *lines) leave(key lineKey, l *line, place *list.Element, came time.Time, everyone bool) (held *holder) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	if l.sent.After(a.sent) {
-		a.held = l.held
+	if l.sent.After(came) {
+		held = l.held
 	}
 	if all.of[key] != l {
-		return // it has ended
+		return held // it has ended
 	}
 	next := place.Next()
 	if l.turns.Front() != place {
@@ -179,4 +183,5 @@ func (all *lines) leave(key lineKey, l *line, place *list.Element, a *attempt, e
 			break
 		}
 	}
+	return held
 }

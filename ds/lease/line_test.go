@@ -139,6 +139,48 @@ func TestWhoLeavesTheLineKnowsWhoHasTheLease(t *testing.T) {
 	cancels[1]()
 }
 
+// TestWhatWasSeenBeforeACallerCameIsNotToldToIt: it may have had its end before.
+func TestWhatWasSeenBeforeACallerCameIsNotToldToIt(t *testing.T) {
+	t.Parallel()
+	c := &dstest.Lossy{Client: dstest.Start(t)}
+	acquire(t, c, "job", lease.Owner("a"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first := lineUp(t, ctx, c, "job", 1, func(_ int, l *lease.Lease, err error) {
+		if err == nil {
+			release(t, l)
+		}
+	})
+	dstest.Eventually(t, 10*time.Second, "the first sees a", func() bool {
+		_, owner := lease.Line(c, "job")
+		return owner == "a"
+	})
+	gate := make(chan struct{})
+	c.Change(func() {
+		c.Before = func(r command.Request) {
+			if dstest.Runs(r, lease.AcquireScript()) {
+				<-gate // the first learns of nothing more
+			}
+		}
+	})
+	taken, err := lease.TakeOver(t.Context(), c.Client, "job", lease.Owner("b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, leave := context.WithCancel(t.Context())
+	second := lineUp(t, late, c, "job", 1, func(_ int, _ *lease.Lease, err error) {
+		var held *lease.HeldError
+		if !errors.As(err, &held) || held.Owner != "b" {
+			t.Errorf("who came after the take-over got %v", err)
+		}
+	})
+	leave()
+	second.Wait()
+	close(gate)
+	release(t, taken)
+	first.Wait()
+}
+
 func TestAFailureOfTheFirstLetsAllInLineAskForThemselves(t *testing.T) {
 	t.Parallel()
 	c := &dstest.Lossy{Client: dstest.Start(t)}

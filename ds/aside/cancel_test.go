@@ -25,7 +25,7 @@ func cancelledCalls(t *testing.T, f servers.Flavor) {
 	_, cs := setupOn(t, f, 2)
 	opts := [][]aside.Option{nil, {aside.Memory(1 << 20), aside.Tags("t"), aside.Stale(10 * time.Millisecond), aside.Lease(200 * time.Millisecond)}}
 	var served atomic.Int64
-	dstest.Cancelled(t, 20, 250, func(ctx context.Context, w int) {
+	dstest.Cancelled(t, 20, dstest.Rounds(250, 5_000), func(ctx context.Context, w int) {
 		key := fmt.Sprint("k", w%4/2, rand.IntN(4))
 		_, err := aside.GetOrCompute(ctx, cs[w%2], key, 5*time.Millisecond, func(ctx context.Context) (int, error) {
 			return 1, dstest.Sleep(ctx, time.Millisecond)

@@ -119,7 +119,7 @@ func TestCallsThatAreCancelledAtRandomReturnAtOnceAndLeaveNothing(t *testing.T) 
 		s := serverstest.Start(t, servers.Options{Flavor: f})
 		cs := dstest.Clients(t, s, 2)
 		var served, n atomic.Int64
-		dstest.Cancelled(t, 20, 250, func(ctx context.Context, worker int) {
+		dstest.Cancelled(t, 20, dstest.Rounds(250, 5_000), func(ctx context.Context, worker int) {
 			key := string(rune('a' + n.Add(1)%4))
 			_, err := coalesce.Do(ctx, cs[worker%2], key, func(ctx context.Context) (int, error) {
 				return 1, dstest.Sleep(ctx, time.Millisecond)

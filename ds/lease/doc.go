@@ -9,7 +9,7 @@
 //	if err := transcode(l.Context(), l.Token()); err != nil { // stops when the lease is lost
 //		return err
 //	}
-//	_, err = l.Do(ctx, command.Set("video:42:state", "done").Request()) // refused when it is
+//	_, err = l.Do(ctx, command.Set("video:42:state", "done")) // refused when it is
 //
 // With does the same around a function. TryAcquire does not wait. Inspect tells
 // who holds a lease.

@@ -213,7 +213,7 @@
 //
 // Renewals leave every third of the TTL, ±10 %, those of one client together
 // where they are due together: 10 000 leases with a TTL of 30 s are renewed by
-// about 7 scripts a second. A failing one is repeated until the window closes.
+// about 5 scripts a second. A failing one is repeated until the window closes.
 //
 // # Concurrency
 //

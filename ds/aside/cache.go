@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // Cache is values of one type that one function computes. Any number of
@@ -102,7 +103,7 @@ func (c *Cache[T]) Inspect(ctx context.Context, key string) (Info, error) {
 //
 // A server that cannot be reached, or is full, is no error without Strict: then
 // fn is run once for the callers in this process, 32 such computes of a client
-// at a time. Other errors: the cause of ctx, *coalesce.PanicError,
+// at a time. Other errors: why ctx ended, *coalesce.PanicError,
 // *coalesce.OverloadError, *CodecError, *OptionError, and those of the client.
 func GetOrCompute[T any](ctx context.Context, d command.Doer, key string, ttl time.Duration, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
 	var o options
@@ -153,12 +154,17 @@ func lookup[T any](ctx context.Context, d command.Doer, s *shared, key string, t
 	if out.absent {
 		return zero, &NotFoundError{Key: key, Left: out.left}
 	}
+	kept := false
+	defer func() {
+		if !kept { // the codec may have panicked
+			found.interest.stop()
+		}
+	}()
 	v, wrong := decode[T](c, out.data)
 	if wrong != nil {
-		found.interest.stop()
 		return zero, errors.Join(wrong, err)
 	}
-	if found.interest != nil {
+	if kept = found.interest != nil; kept {
 		found.interest.keep(&box[T]{v}, len(out.data), found)
 	}
 	return v, err
@@ -166,7 +172,7 @@ func lookup[T any](ctx context.Context, d command.Doer, s *shared, key string, t
 
 // left is the error of a caller whose context has ended.
 func left(ctx context.Context, key string) error {
-	return fmt.Errorf("aside: %s: %w", key, context.Cause(ctx))
+	return fmt.Errorf("aside: %s: %w", key, wait.Ended(ctx))
 }
 
 // result is what a compute made.

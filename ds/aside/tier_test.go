@@ -190,6 +190,44 @@ func TestMemoryIsBounded(t *testing.T) {
 	eventually(t, "all are read anew", func() bool { get(t, c, "k298"); return aside.StatsOf(cs[0]).Computes > 301 })
 }
 
+// fragile is a codec whose decoder panics once.
+type fragile struct{ broken *atomic.Bool }
+
+func (fragile) Encode(any) ([]byte, error) { return []byte("v"), nil }
+
+func (f fragile) Decode(_ []byte, v any) error {
+	if f.broken.Swap(false) {
+		panic("a value of before")
+	}
+	*v.(*string) = "v"
+	return nil
+}
+
+// TestACodecThatPanickedKeepsNobodyFromMemory: the panic is its caller's, and the
+// key may be kept by whoever comes next.
+func TestACodecThatPanickedKeepsNobodyFromMemory(t *testing.T) {
+	t.Parallel()
+	_, cs := setup(t, 1)
+	codec := fragile{new(atomic.Bool)}
+	c := aside.New(cs[0], time.Hour, func(context.Context, string) (string, error) { return "v", nil },
+		aside.Memory(1<<20), aside.WithCodec(codec))
+	get(t, c, "k") // computed: what is kept is read
+	codec.broken.Store(true)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		c.Get(t.Context(), "k")
+	}()
+	get(t, c, "k")
+	get(t, c, "k")
+	if s := aside.StatsOf(cs[0]); s.Memory != 1 || s.Entries != 1 {
+		t.Errorf("%d calls were served from memory, which has %d values", s.Memory, s.Entries)
+	}
+}
+
 func TestAHitInMemoryAllocatesNothing(t *testing.T) {
 	_, cs := setup(t, 1)
 	load := func(context.Context, string) (user, error) { return user{"ada", []string{"a"}}, nil }

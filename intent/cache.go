@@ -23,7 +23,7 @@ import (
 // wait in this process; nothing is stored then, and the next caller computes. If
 // there is nothing to be found it returns aside.ErrNotFound.
 //
-// Other errors: the cause of ctx, *aside.NotFoundError, *aside.CodecError,
+// Other errors: why ctx ended, *aside.NotFoundError, *aside.CodecError,
 // *aside.InvalidatedError, *aside.OptionError, *coalesce.PanicError,
 // *coalesce.OverloadError, and those of the client. Each has an Explain method
 // that says what to do. A server that cannot be reached is none: fn is run once

@@ -20,7 +20,7 @@ import (
 // An error of fn goes, as it is, to those who wait in this process; nothing is
 // stored, and the next caller, or one of the processes that wait, runs its fn.
 //
-// Other errors: the cause of ctx, *PanicError, *StoreError (with the value),
+// Other errors: why ctx ended, *PanicError, *StoreError (with the value),
 // *CodecError, *OverloadError, *OptionError, and those of the client.
 func Do[T any](ctx context.Context, d command.Doer, name string, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
 	f, err := doer(d, name, opts)

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // DefaultLimit is the Limit of a Group that sets none.
@@ -109,7 +111,7 @@ func (g *Group) do(ctx context.Context, key string, typ reflect.Type, fn func(ct
 
 // left is the error of a caller whose context has ended.
 func left(ctx context.Context, key string) error {
-	return fmt.Errorf("coalesce: %s: %w", key, context.Cause(ctx))
+	return fmt.Errorf("coalesce: %s: %w", key, wait.Ended(ctx))
 }
 
 // join adds the caller to a flight of key, which it starts if there is none.

@@ -84,7 +84,7 @@ func (b *Barrier) Await(ctx context.Context) (generation int64, err error) {
 	}
 	if !b.o.allowEviction {
 		if err := evict.Check(ctx, b.d); err != nil {
-			return 0, wrap("barrier", b.name, ended(ctx, err))
+			return 0, wrap("barrier", b.name, wait.Because(ctx, err))
 		}
 	}
 	a := &arrival{b: b, owned: s, id: owner.New(), generation: max(b.next, 1)}
@@ -239,7 +239,7 @@ func (a *arrival) result(ctx context.Context, err error) (int64, error) {
 	if errors.Is(err, ErrLost) {
 		return 0, err
 	}
-	return 0, wrap("barrier", b.name, ended(ctx, err))
+	return 0, wrap("barrier", b.name, wait.Because(ctx, err))
 }
 
 // leave breaks the generation, if it is this arrival that waits in it.
@@ -267,7 +267,7 @@ func InspectBarrier(ctx context.Context, d command.Doer, name string, opts ...Op
 		}, barrierKeys(o.namespace, name, generation)[:3], command.Int(generation))
 		switch {
 		case err != nil:
-			return BarrierInfo{}, wrap("barrier", name, ended(ctx, err))
+			return BarrierInfo{}, wrap("barrier", name, wait.Because(ctx, err))
 		case a.standing == "other":
 			generation = a.current
 			continue

@@ -185,7 +185,7 @@ func (e *Election) StepDown(ctx context.Context, why string) error {
 	term, err := command.RunScript(ctx, e.d, stepdownScript, command.AsInt,
 		[]string{e.keys.lease, e.keys.stepdown}, command.Str(e.o.name), command.Str(why))
 	if err != nil {
-		return wrap("election", e.name, ended(ctx, err))
+		return wrap("election", e.name, wait.Because(ctx, err))
 	}
 	if term == 0 {
 		return nil
@@ -195,7 +195,7 @@ func (e *Election) StepDown(ctx context.Context, why string) error {
 		return !info.Led || info.Term != term, info.next(), err
 	})
 	if err != nil {
-		return wrap("election", e.name, ended(ctx, err))
+		return wrap("election", e.name, wait.Because(ctx, err))
 	}
 	return nil
 }

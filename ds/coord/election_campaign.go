@@ -76,7 +76,7 @@ func (e *Election) campaign(ctx context.Context, weight int) (*Term, error) {
 	}
 	if !e.o.allowEviction {
 		if err := evict.Check(ctx, e.d); err != nil {
-			return nil, wrap("election", e.name, ended(ctx, err))
+			return nil, wrap("election", e.name, wait.Because(ctx, err))
 		}
 	}
 	c := &candidate{e: e, owned: s, id: owner.New(), weight: weight}
@@ -253,5 +253,5 @@ func (c *candidate) result(ctx context.Context, err error) (*Term, error) {
 			Since: c.leader.since, Left: c.leader.left, Err: cause,
 		}
 	}
-	return nil, wrap("election", c.e.name, ended(ctx, err))
+	return nil, wrap("election", c.e.name, wait.Because(ctx, err))
 }

@@ -1,13 +1,11 @@
 package coord
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	"github.com/redisx/redisx/ds/internal/evict"
 	"github.com/redisx/redisx/ds/internal/hold"
-	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 )
 
@@ -149,20 +147,4 @@ func sentinel(s, err error) []error {
 // wrap adds what failed: the kind of thing and its name.
 func wrap(kind, name string, err error) error {
 	return fmt.Errorf("coord: %s %s: %w", kind, name, err)
-}
-
-// ended returns err with why ctx ended in it, if that is why it came.
-func ended(ctx context.Context, err error) error {
-	why, cause := ctx.Err(), context.Cause(ctx)
-	switch {
-	case why == nil:
-		return err
-	case err == nil:
-		return wait.Ended(ctx)
-	case !errors.Is(err, cause):
-		return fmt.Errorf("%w (%w)", wait.Ended(ctx), err)
-	case !errors.Is(err, why):
-		return fmt.Errorf("%w: %w", why, err)
-	}
-	return err
 }

@@ -78,7 +78,7 @@ func (l *Latch) Create(ctx context.Context, count int) error {
 	}
 	if !l.o.allowEviction {
 		if err := evict.Check(ctx, l.d); err != nil {
-			return wrap("latch", l.name, ended(ctx, err))
+			return wrap("latch", l.name, wait.Because(ctx, err))
 		}
 	}
 	theirs, err := command.RunScript(ctx, l.d, latchLua.create, func(v resp3.View) (int64, error) {
@@ -89,7 +89,7 @@ func (l *Latch) Create(ctx context.Context, count int) error {
 		return f.Int(), f.Err()
 	}, l.keys, command.Int(int64(count)), command.Int(l.o.ttl.Milliseconds()))
 	if err != nil {
-		return wrap("latch", l.name, ended(ctx, err))
+		return wrap("latch", l.name, wait.Because(ctx, err))
 	}
 	if theirs != int64(count) {
 		return &MismatchError{Kind: "latch", Name: l.name, Ours: count, Theirs: int(theirs)}
@@ -113,7 +113,7 @@ func (l *Latch) Done(ctx context.Context, member string) (left int, err error) {
 		err = ErrNotFound
 	}
 	if err != nil {
-		return 0, wrap("latch", l.name, ended(ctx, err))
+		return 0, wrap("latch", l.name, wait.Because(ctx, err))
 	}
 	return int(n), nil
 }
@@ -153,9 +153,9 @@ func (l *Latch) Wait(ctx context.Context) error {
 		return nil
 	}
 	if last != nil && ctx.Err() != nil {
-		err = ended(ctx, last)
+		err = wait.Because(ctx, last)
 	}
-	return wrap("latch", l.name, ended(ctx, err))
+	return wrap("latch", l.name, wait.Because(ctx, err))
 }
 
 func (l *Latch) ask(ctx context.Context) (LatchInfo, error) {
@@ -169,7 +169,7 @@ func (l *Latch) Info(ctx context.Context) (LatchInfo, error) {
 	}
 	i, err := l.ask(ctx)
 	if err != nil {
-		return LatchInfo{}, wrap("latch", l.name, ended(ctx, err))
+		return LatchInfo{}, wrap("latch", l.name, wait.Because(ctx, err))
 	}
 	i.Name = l.name
 	return i, nil

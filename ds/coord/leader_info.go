@@ -9,6 +9,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
 )
@@ -91,12 +92,12 @@ func (e *Election) Leader(ctx context.Context) (LeaderInfo, error) {
 	}
 	info, err := e.leader(ctx)
 	if err != nil {
-		return LeaderInfo{}, wrap("election", e.name, ended(ctx, err))
+		return LeaderInfo{}, wrap("election", e.name, wait.Because(ctx, err))
 	}
 	c, err := command.RunScript(ctx, e.d, candidatesScript, asCandidacy,
 		[]string{e.keys.candidates, e.keys.stepdown}, command.Int(maxListed))
 	if err != nil {
-		return LeaderInfo{}, wrap("election", e.name, ended(ctx, err))
+		return LeaderInfo{}, wrap("election", e.name, wait.Because(ctx, err))
 	}
 	info.Waiting, info.Candidates = c.waiting, c.candidates
 	if info.Led && c.asked == info.Term {

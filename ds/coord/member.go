@@ -56,7 +56,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 	}
 	if !o.allowEviction {
 		if err := evict.Check(ctx, d); err != nil {
-			return nil, wrap("group", g.name, ended(ctx, err))
+			return nil, wrap("group", g.name, wait.Because(ctx, err))
 		}
 	}
 	m := &Membership{g: g, o: o, d: d, owned: s, id: owner.New(), parent: ctx, turn: make(chan struct{}, 1)}
@@ -76,7 +76,7 @@ func join(ctx context.Context, d command.Doer, g group, o options) (*Membership,
 	if a.taken > 0 && ctx.Err() != nil {
 		return nil, &NameTakenError{Group: g.name, Name: o.name, TTL: a.taken, Err: wait.Ended(ctx)}
 	}
-	return nil, wrap("group", g.name, ended(ctx, err))
+	return nil, wrap("group", g.name, wait.Because(ctx, err))
 }
 
 // admission is one Join, from its first request to its membership.
@@ -210,7 +210,7 @@ func (m *Membership) Leave(ctx context.Context) error {
 		m.owned.After(ctx, func(ctx context.Context) { _ = m.say(ctx) })
 		m.result = wrap("group", m.g.name, wait.Ended(ctx))
 	} else if err := m.say(ctx); err != nil {
-		m.result = wrap("group", m.g.name, ended(ctx, err))
+		m.result = wrap("group", m.g.name, wait.Because(ctx, err))
 	}
 	return m.result
 }

@@ -121,7 +121,7 @@ func Members(ctx context.Context, d command.Doer, groupName string, opts ...Opti
 	}
 	i, err := groupOf("members", o.namespace, groupName, 0).list(ctx, d)
 	if err != nil {
-		return MembersInfo{}, wrap("group", groupName, ended(ctx, err))
+		return MembersInfo{}, wrap("group", groupName, wait.Because(ctx, err))
 	}
 	return i, nil
 }
@@ -159,7 +159,7 @@ func (g group) watch(ctx context.Context, d command.Doer) iter.Seq2[MembersInfo,
 				return false, i.next(), nil
 			})
 			if err != nil {
-				yield(MembersInfo{}, wrap("group", g.name, ended(ctx, err)))
+				yield(MembersInfo{}, wrap("group", g.name, wait.Because(ctx, err)))
 				return
 			}
 			if !yield(now, nil) {

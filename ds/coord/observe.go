@@ -46,7 +46,7 @@ func (e *Election) Observe(ctx context.Context) iter.Seq2[LeaderInfo, error] {
 				}
 				continue
 			case ctx.Err() != nil || isClosed(e.d):
-				yield(LeaderInfo{}, wrap("election", e.name, ended(ctx, err)))
+				yield(LeaderInfo{}, wrap("election", e.name, wait.Because(ctx, err)))
 				return
 			case pause == 0:
 				o.sure = false

@@ -12,6 +12,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/explain"
 	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 	"github.com/redisx/redisx/resp3"
 )
@@ -88,7 +89,7 @@ func RunShards(ctx context.Context, d command.Doer, name string, n int, fn func(
 			sleep(own, rand.N(2*askAgain))
 		}
 	}
-	return wrap("shards", name, ended(ctx, context.Cause(own)))
+	return wrap("shards", name, wait.Because(ctx, context.Cause(own)))
 }
 
 // shardRunner is one RunShards.
@@ -281,13 +282,13 @@ func InspectShards(ctx context.Context, d command.Doer, name string, opts ...Opt
 	}
 	m, err := groupOf("shards", o.namespace, name, 0).list(ctx, d)
 	if err != nil {
-		return ShardsInfo{}, wrap("shards", name, ended(ctx, err))
+		return ShardsInfo{}, wrap("shards", name, wait.Because(ctx, err))
 	}
 	i := ShardsInfo{Name: name, Members: m.Members, Shards: make([]ShardInfo, 0, m.shards)}
 	for index, member := range assign(m.shards, m.Members) {
 		held, err := lease.Inspect(ctx, d, "shard:"+shardName(name, index), lease.Namespace(o.namespace))
 		if err != nil {
-			return ShardsInfo{}, wrap("shards", name, ended(ctx, err))
+			return ShardsInfo{}, wrap("shards", name, wait.Because(ctx, err))
 		}
 		i.Shards = append(i.Shards, ShardInfo{Index: index, Member: member, Owner: held.Owner, Token: held.Token, Since: held.Since})
 	}

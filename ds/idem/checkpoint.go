@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // maxSteps and maxName bound what a run may save, beside MaxResult.
@@ -45,8 +46,8 @@ func Checkpoint[T any](ctx context.Context, name string, step func(ctx context.C
 	if r == nil {
 		return zero, fmt.Errorf("idem: checkpoint %s: %w", name, errNoRun)
 	}
-	if err := ctx.Err(); err != nil {
-		return zero, context.Cause(ctx)
+	if ctx.Err() != nil {
+		return zero, wait.Ended(ctx)
 	}
 	saved, known, err := r.enter(name)
 	if err != nil {

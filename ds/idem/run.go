@@ -136,9 +136,9 @@ func (r *run) begin(ctx context.Context) (reply, error) {
 	})
 	switch {
 	case last.state == running && (err == nil || waiting.Err() != nil):
-		return last, last.inProgress(r.key, context.Cause(ctx))
+		return last, last.inProgress(r.key, wait.Ended(ctx))
 	case err != nil:
-		return last, fmt.Errorf("idem: %s: %w", r.key, err)
+		return last, fmt.Errorf("idem: %s: %w", r.key, wait.Because(ctx, err))
 	}
 	return last, nil
 }

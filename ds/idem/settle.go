@@ -8,6 +8,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // Bounds of the work that goes on after a caller has left.
@@ -59,7 +60,7 @@ func outlive(ctx context.Context, d command.Doer, limit time.Duration, f func(ct
 	case err := <-result:
 		return err
 	case <-timer.C:
-		return context.Cause(ctx)
+		return wait.Ended(ctx)
 	}
 }
 

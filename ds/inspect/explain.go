@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"github.com/redisx/redisx/command"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -41,7 +42,7 @@ func Explain(ctx context.Context, d command.Doer, o Object) (Report, error) {
 	}
 	info, err := k.inspect(ctx, d, o)
 	if err != nil {
-		return Report{}, fmt.Errorf("inspect: %s %v: %w", o.Kind, o.Name, ended(ctx, err))
+		return Report{}, fmt.Errorf("inspect: %s %v: %w", o.Kind, o.Name, wait.Because(ctx, err))
 	}
 	return Report{Object: o, Says: visible(info.Explain()), Info: info}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/keys"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -57,7 +58,7 @@ func Lookup(ctx context.Context, d command.Doer, name string, opts ...Option) ([
 	}
 	all, err := s.describe(ctx, cs)
 	if err != nil {
-		return nil, fmt.Errorf("inspect: %v: %w", Text(name), ended(ctx, err))
+		return nil, fmt.Errorf("inspect: %v: %w", Text(name), wait.Because(ctx, err))
 	}
 	var found []Object
 	for i := range cs {
@@ -176,7 +177,7 @@ func (s *search) admits(c *candidate) bool {
 
 // broken says how far the search has come.
 func (s *search) broken(ctx context.Context, err error) error {
-	return &ScanError{Visited: s.visited, Found: s.found, Err: ended(ctx, err)}
+	return &ScanError{Visited: s.visited, Found: s.found, Err: wait.Because(ctx, err)}
 }
 
 // describe asks of what form the keys of candidates are, in one round trip if
@@ -275,13 +276,4 @@ func (p *pace) spend(ctx context.Context, keys int) error {
 	}
 	p.free = p.free.Add(time.Duration(keys) * time.Second / time.Duration(p.rate))
 	return nil
-}
-
-// ended puts the cause of a context that has ended before what came of it.
-func ended(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	if cause == nil || errors.Is(err, cause) {
-		return err
-	}
-	return fmt.Errorf("%w (%w)", cause, err)
 }

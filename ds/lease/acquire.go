@@ -14,15 +14,16 @@ import (
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/replicas"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // Acquire waits until the lease of that name is free, and takes it. The lease
 // is renewed until it is released or lost, or until ctx ends: ctx bounds the
 // wait and is the parent of the lease's context.
 //
-// When ctx ends first, the error is a *HeldError with the cause of ctx in it if
-// somebody else was seen to hold the lease, and wraps the cause in any case. It
-// is ErrReentrant where ctx comes from a lease of the same name that is still
+// When ctx ends first, the error is a *HeldError if somebody else was seen to
+// hold the lease, and in any case wraps the error of ctx and its cause. It is
+// ErrReentrant where ctx comes from a lease of the same name that is still
 // held, an *UnsafeServerError where the server may evict keys, a *LostError
 // where the grant took so long on its way that it came too late, and otherwise
 // what the server or the connection said. Whatever the error, the lease is not
@@ -105,7 +106,7 @@ func newAttempt(ctx context.Context, d command.Doer, name string, opts []Option)
 		return nil, err
 	}
 	if ctx.Err() != nil {
-		return nil, wrap(name, context.Cause(ctx))
+		return nil, wrap(name, wait.Ended(ctx))
 	}
 	var err error
 	if a.owned, err = owned.By(d, attachment{}); err != nil {
@@ -113,7 +114,7 @@ func newAttempt(ctx context.Context, d command.Doer, name string, opts []Option)
 	}
 	if !a.o.allowEviction {
 		if err := evict.Check(ctx, d); err != nil {
-			return nil, wrap(name, ended(ctx, err))
+			return nil, wrap(name, wait.Because(ctx, err))
 		}
 	}
 	a.names, a.id = namesOf(a.o.namespace, name), owner.New()
@@ -214,12 +215,12 @@ func (a *attempt) result(ctx context.Context, err error) (*Lease, error) {
 	}
 	switch {
 	case ctx.Err() != nil && a.quiet != nil:
-		a.quiet.Err = context.Cause(ctx)
+		a.quiet.Err = wait.Ended(ctx)
 		return nil, a.quiet
 	case ctx.Err() != nil && a.held != nil:
-		return nil, a.heldError(context.Cause(ctx))
+		return nil, a.heldError(wait.Ended(ctx))
 	case ctx.Err() != nil:
-		return nil, wrap(a.name, ended(ctx, err))
+		return nil, wrap(a.name, wait.Because(ctx, err))
 	case err != nil:
 		return nil, wrap(a.name, err)
 	}
@@ -259,18 +260,6 @@ func (a *attempt) abandon(ctx context.Context) {
 		// Best effort: what stays lapses after its TTL.
 		_, _ = leave(ctx, a.d, a.names, a.id, a.token)
 	})
-}
-
-// ended returns err with the cause of ctx in it, if that is why it came.
-func ended(ctx context.Context, err error) error {
-	cause := context.Cause(ctx)
-	switch {
-	case cause == nil || errors.Is(err, cause):
-		return err
-	case err == nil:
-		return cause
-	}
-	return fmt.Errorf("%w (%w)", cause, err)
 }
 
 // wrap adds the name of the lease.

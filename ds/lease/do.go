@@ -7,6 +7,7 @@ import (
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -51,7 +52,7 @@ func (l *Lease) Do(ctx context.Context, commands ...command.Sendable) ([]resp3.V
 	}
 	replies, err := command.RunScript(ctx, l.d, fenced, asReplies, keys, args...)
 	if err != nil {
-		return nil, wrap(l.name, ended(ctx, err))
+		return nil, wrap(l.name, wait.Because(ctx, err))
 	}
 	return l.read(cmds, replies)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owner"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -50,7 +51,7 @@ func (l *Lease) HandOver(ctx context.Context) (Ticket, error) {
 	}
 	l.hold.StopFor(hold.HandedOver)
 	if !l.begin(ctx) {
-		return Ticket{}, wrap(l.name, context.Cause(ctx))
+		return Ticket{}, wrap(l.name, wait.Ended(ctx))
 	}
 	defer func() { <-l.turn }()
 	if l.released && l.ticket.Token == 0 {
@@ -67,7 +68,7 @@ func (l *Lease) HandOver(ctx context.Context) (Ticket, error) {
 	switch {
 	case err != nil:
 		l.unsure = l.unsure || script.MayHaveRun(err)
-		return Ticket{}, wrap(l.name, ended(ctx, err))
+		return Ticket{}, wrap(l.name, wait.Because(ctx, err))
 	case given.why != "":
 		return Ticket{}, l.notOurs(given.why)
 	}

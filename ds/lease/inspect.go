@@ -8,6 +8,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/resp3"
 )
 
@@ -106,7 +107,7 @@ func Inspect(ctx context.Context, d command.Doer, name string, opts ...Option) (
 	}
 	i, err := inspect(ctx, d, namesOf(o.namespace, name))
 	if err != nil {
-		return Info{}, wrap(name, ended(ctx, err))
+		return Info{}, wrap(name, wait.Because(ctx, err))
 	}
 	i.Name = name
 	return i, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/redisx/redisx/ds/internal/hold"
 	"github.com/redisx/redisx/ds/internal/owned"
 	"github.com/redisx/redisx/ds/internal/script"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // Lease is a lease that was granted. Its methods may be called by many
@@ -66,7 +67,7 @@ func (l *Lease) Remaining() time.Duration { return l.hold.Remaining() }
 // It returns nil when the lease was ours to the end, a *LostError when the
 // server says that it was not, and else why the server could not be asked. If
 // ctx has ended or ends meanwhile, the release goes on in the background for
-// 2 s at most and the error wraps the cause of ctx. A lease that is not
+// 2 s at most and the error wraps that of ctx and its cause. A lease that is not
 // released lapses after its TTL. ctx may come from the lease's own context:
 // then the context counts that Acquire was called with.
 func (l *Lease) Release(ctx context.Context) error {
@@ -75,7 +76,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	}
 	l.hold.Stop()
 	if !l.begin(ctx) {
-		return wrap(l.name, context.Cause(ctx))
+		return wrap(l.name, wait.Ended(ctx))
 	}
 	defer func() { <-l.turn }()
 	if l.released {
@@ -83,7 +84,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		l.abandon(ctx)
-		return wrap(l.name, context.Cause(ctx))
+		return wrap(l.name, wait.Ended(ctx))
 	}
 	why, err := l.giveBack(ctx)
 	if err != nil {
@@ -91,7 +92,7 @@ func (l *Lease) Release(ctx context.Context) error {
 		if ctx.Err() != nil {
 			l.abandon(ctx)
 		}
-		return wrap(l.name, ended(ctx, err))
+		return wrap(l.name, wait.Because(ctx, err))
 	}
 	l.released = true
 	// Not there, but perhaps because the call before had deleted it unseen.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // attachment is what limiters leave with a client: goodbyes, and stocks.
@@ -47,7 +48,7 @@ func (e *engine) wait(ctx context.Context, names, keys []string, cost int) error
 	case <-ctx.Done():
 	}
 	e.giveBack(ctx, keys, cost, v.tickets)
-	return fmt.Errorf("limiter: %s: %w", names[0], endOf(ctx))
+	return fmt.Errorf("limiter: %s: %w", names[0], wait.Ended(ctx))
 }
 
 // giveBack takes a slot back that will not be used. Nobody waits for it: without
@@ -84,7 +85,7 @@ func (t turn) take(ctx context.Context, key string) error {
 	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("limiter: %s: %w", key, endOf(ctx))
+		return fmt.Errorf("limiter: %s: %w", key, wait.Ended(ctx))
 	}
 }
 
@@ -104,12 +105,4 @@ func (e *engine) undo(ctx context.Context, keys []string, cost int, tickets []in
 		}
 	}
 	return command.RunScript(ctx, e.d, undoScript, command.AsInt, keys, args...)
-}
-
-// endOf returns why ctx has ended: what errors.Is knows, and the cause.
-func endOf(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() {
-		return fmt.Errorf("%w: %w", ctx.Err(), cause)
-	}
-	return ctx.Err()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/redisx/redisx/ds/internal/wait"
 )
 
 // The pauses between failing attempts to fetch.
@@ -17,7 +19,7 @@ const (
 // (default 1) are out at once, and then Consume waits, so one that is forgotten
 // stops the loop for good.
 //
-// An error is yielded with a nil job. The last one is the cause of ctx's end,
+// An error is yielded with a nil job. The last one says why ctx ended,
 // or what was wrong from the start; after any other the loop may go on, which
 // fetches again after a pause. Payloads that cannot be decoded are not yielded:
 // they become dead letters, and OnError is told.
@@ -54,13 +56,13 @@ func (f *feed[T]) run(ctx context.Context) {
 	p := pacer{c: f.c}
 	for {
 		n, err := f.room(ctx)
-		var wait time.Duration
+		var pause time.Duration
 		if err == nil {
-			wait, err = f.fetch(ctx, &p, n)
+			pause, err = f.fetch(ctx, &p, n)
 		}
 		switch {
 		case ctx.Err() != nil:
-			f.yield(nil, context.Cause(ctx))
+			f.yield(nil, wait.Ended(ctx))
 			return
 		case err != nil:
 			if !f.yield(nil, err) {
@@ -74,7 +76,7 @@ func (f *feed[T]) run(ctx context.Context) {
 			return
 		}
 		if got < n {
-			if err := f.c.block(ctx, wait); err != nil && ctx.Err() == nil {
+			if err := f.c.block(ctx, pause); err != nil && ctx.Err() == nil {
 				if !f.yield(nil, err) {
 					return
 				}
@@ -114,7 +116,7 @@ func (f *feed[T]) fetch(ctx context.Context, p *pacer, n int) (time.Duration, er
 func (f *feed[T]) deliver(ctx context.Context) bool {
 	for len(f.ready) > 0 {
 		if ctx.Err() != nil {
-			f.yield(nil, context.Cause(ctx))
+			f.yield(nil, wait.Ended(ctx))
 			return false
 		}
 		d := f.ready[0]

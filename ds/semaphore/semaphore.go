@@ -7,6 +7,7 @@ import (
 
 	"github.com/redisx/redisx/command"
 	"github.com/redisx/redisx/ds/internal/owned"
+	"github.com/redisx/redisx/ds/internal/wait"
 	"github.com/redisx/redisx/ds/lease"
 )
 
@@ -150,15 +151,12 @@ func (s *Semaphore) refused(weight int, err error) error {
 	return err
 }
 
-// wrap adds the name of the semaphore, and the cause of ctx.
+// wrap adds the name of the semaphore, and why ctx ended.
 func (s *Semaphore) wrap(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("semaphore: %s: %w (%w)", s.name, cause, err)
-	}
-	return fmt.Errorf("semaphore: %s: %w", s.name, err)
+	return fmt.Errorf("semaphore: %s: %w", s.name, wait.Because(ctx, err))
 }
 
 // attachment is where a client keeps the reports that are on their way.

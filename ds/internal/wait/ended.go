@@ -20,6 +20,23 @@ func Ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
+// Because returns err with why a caller's ctx ended in it, if that is why err
+// came; with a nil err it is Ended.
+func Because(ctx context.Context, err error) error {
+	why, cause := ctx.Err(), context.Cause(ctx)
+	switch {
+	case why == nil:
+		return err
+	case err == nil:
+		return Ended(ctx)
+	case !errors.Is(err, cause):
+		return fmt.Errorf("%w (%w)", Ended(ctx), err)
+	case !errors.Is(err, why):
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
+}
+
 // passing are the words with which a server says that it cannot answer now.
 var passing = map[string]bool{
 	"LOADING": true, "BUSY": true, "OOM": true, "MISCONF": true, "NOREPLICAS": true, "MASTERDOWN": true,

@@ -28,7 +28,7 @@ func EndsWithin(t testing.TB, ctx context.Context, began time.Time, d time.Durat
 }
 
 // Cancelled makes calls by so many workers, each with a deadline at a random
-// moment within 4 ms, and logs how late they return. When Long, one in a hundred
+// moment within 4 ms, and logs how late they return. When Long, one in a thousand
 // may be more than 20 ms late (XX2), and three for each of as many others that
 // only wait for their deadline: that much the machine is late by itself.
 func Cancelled(t testing.TB, workers, calls int, call func(ctx context.Context, worker int)) {
@@ -65,7 +65,7 @@ func Cancelled(t testing.TB, workers, calls int, call func(ctx context.Context, 
 	wg.Wait()
 	t.Logf("%d calls cancelled at random: %d returned more than %v late, the slowest %v; of as many that only waited for their deadline, %d",
 		workers*calls, late.Load(), most, time.Duration(slowest.Load()), stalled.Load())
-	if n := late.Load(); Long && n > int64(workers*calls/100)+3*stalled.Load() {
+	if n := late.Load(); Long && n > int64(workers*calls/1000)+3*stalled.Load() {
 		t.Errorf("%d calls returned more than %v late", n, most)
 	}
 }
